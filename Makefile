@@ -1,0 +1,44 @@
+# The development environment lives in .venv; every target makes it when it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help test test-all lint types demo demo-flask bench docs clean
+
+help:  ## show what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+test: .venv/installed lint types  ## lint, types and the whole test suite
+	$(BIN)/python -m pytest
+
+test-all: test  ## the same, and what takes longer
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+demo: .venv/installed  ## serve the Django example on http://127.0.0.1:8000
+	cd example_projects/django_shop && ../../$(BIN)/python manage.py migrate --verbosity 0
+	cd example_projects/django_shop && ../../$(BIN)/python manage.py seed
+	cd example_projects/django_shop && exec ../../$(BIN)/python manage.py serve --workers 2 --access-logfile -
+
+demo-flask: .venv/installed  ## serve the Flask example on http://127.0.0.1:8000
+	cd example_projects/flask_notes && ../../$(BIN)/flask init-db
+	cd example_projects/flask_notes && exec ../../$(BIN)/flask serve --workers 2 --access-logfile -
+
+bench: .venv/installed  ## measure beside the peers (Linux, wrk; takes about half an hour); options: make bench BENCH=--quick
+	$(BIN)/python tests/bench/run.py $(BENCH)
+
+docs: .venv/installed  ## draw the manual pages that are made from declarations
+	$(BIN)/python -m server_core.config.manual > docs/reference/settings.md
+
+clean:  ## remove what the other targets made
+	rm -rf .venv .bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

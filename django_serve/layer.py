@@ -1,0 +1,32 @@
+"""Turns Django's settings into server settings; the only place that knows both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from django.conf import settings
+
+from server_core.config.layers import FRAMEWORK, Given, Layer
+from server_core.errors import ConfigError
+
+
+def settings_module() -> str:
+    """The name of the project's settings module, for messages."""
+    return os.environ.get("DJANGO_SETTINGS_MODULE", "settings")
+
+
+def framework_layer() -> Layer:
+    """``settings.SERVE``, and what follows from Django's own settings.  Raises ConfigError when SERVE is no dict."""
+    serve = getattr(settings, "SERVE", {})
+    if not isinstance(serve, Mapping):
+        raise ConfigError(
+            f"SERVE in {settings_module()} is a {type(serve).__name__}: write a dict such as "
+            'SERVE = {"workers": 4, "bind": "0.0.0.0:8000"}.'
+        )
+    values = {}
+    if settings.DEBUG:
+        values["reload"] = Given(True, f"DEBUG in {settings_module()}")
+    for name, value in serve.items():
+        values[str(name)] = Given(value, f'SERVE["{name}"] in {settings_module()}')
+    return Layer(FRAMEWORK, values)

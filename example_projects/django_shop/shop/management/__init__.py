@@ -1,0 +1,1 @@
+"""Holds the management commands of the shop; Django asks for this package."""

@@ -1,0 +1,1 @@
+"""Holds the steps that bring the database to the current models."""

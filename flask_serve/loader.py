@@ -1,0 +1,45 @@
+"""Loads a Flask application exactly as Flask's own command line does; runs where the application may be imported."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from typing import TYPE_CHECKING
+
+import click
+from flask.cli import ScriptInfo
+
+from server_core.errors import AppLoadError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+def describe(info: ScriptInfo) -> str:
+    """What another process needs to find the same application: text for ``load``."""
+    factory = info.create_app
+    named = None if factory is None else f"{factory.__module__}:{factory.__qualname__}"
+    return json.dumps({"app": info.app_import_path, "factory": named, "debug": info.set_debug_flag})
+
+
+def load(target: str) -> Flask:
+    """The application that ``describe`` told of.  Raises AppLoadError with Flask's own words when there is none."""
+    described = json.loads(target)
+    factory = None
+    if described["factory"] is not None:
+        module, _, name = described["factory"].partition(":")
+        factory = getattr(importlib.import_module(module), name)
+    info = ScriptInfo(described["app"], create_app=factory, set_debug_flag=described["debug"])
+    return load_app(info)
+
+
+def load_app(info: ScriptInfo) -> Flask:
+    """Let Flask find the application.  Raises AppLoadError when it cannot."""
+    os.environ["FLASK_RUN_FROM_CLI"] = "true"  # app.run() at the end of a module does nothing then
+    try:
+        return info.load_app()
+    except click.ClickException as error:
+        # Flask puts the traceback of a failed import into the message.
+        sentence, _, details = error.format_message().partition("\n\nTraceback")
+        raise AppLoadError(" ".join(sentence.split()), "Traceback" + details if details else "")

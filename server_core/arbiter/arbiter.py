@@ -1,0 +1,456 @@
+"""The arbiter's loop: compares what is with what should be and takes one step, each time it wakes.
+
+``reconcile`` is four idempotent steps that never wait: reap (who has died, and why), judge (who has been silent or
+slow for too long), decide (plan's next step: retire, scale, take over), house-keeping.  Reload, scaling, recovery and
+shutdown are the same four lines.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Callable
+from logging import Logger
+from time import monotonic
+
+from server_core.arbiter.boot import Boot
+from server_core.arbiter.children import Generation, Worker, describe_status, send_signal
+from server_core.arbiter.plan import SIGNALS, Backoff, Desired, Mode, Phase, next_step
+from server_core.arbiter.reports import Message, Reports
+from server_core.errors import AppLoadError, BootError
+from server_core.scoreboard import Score, Scoreboard
+from server_core.settings import Timeouts
+from server_core.signals import SignalPipe
+
+#: a worker that has served for so long shows that its predecessor's crash was no boot loop
+STABLE_SECONDS = 10.0
+#: from SIGABRT, which makes a silent worker tell its stacks, to SIGKILL
+ABORT_SECONDS = 2.0
+STOP_SECONDS = 2.0
+
+
+class Arbiter:
+    """Keeps ``workers`` workers of the newest good generation alive.
+
+    ``make_boot(generation, lifeline, reports)`` says what a forkserver is told.  ``on_ready(generation)`` is called
+    whenever a generation has taken over.  With ``patient`` a first import that fails does not end the server: it waits
+    for a reload (development).  ``triggers`` are descriptors that can be read when the application should be reloaded; their functions say why in
+    words, "" for not yet and None for never again.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        timeouts: Timeouts,
+        scoreboard: Scoreboard,
+        log: Logger,
+        make_boot: Callable[[int, int, int], Boot],
+        *,
+        on_ready: Callable[[int], None] = lambda generation: None,
+        on_drain: Callable[[], None] = lambda: None,
+        patient: bool = False,
+        triggers: dict[int, Callable[[], str | None]] | None = None,
+    ) -> None:
+        self._desired = Desired(workers, 0, Mode.SERVE)
+        self._timeouts = timeouts
+        self._scoreboard = scoreboard
+        self._log = log
+        self._make_boot = make_boot
+        self._on_ready = on_ready
+        self._on_drain = on_drain
+        self._patient = patient
+        self._triggers = triggers or {}
+        self._signals = SignalPipe([*SIGNALS, signal.SIGCHLD])
+        self._lifeline, self._lifeline_end = os.pipe()
+        self._workers: dict[int, Worker] = {}
+        self._current: Generation | None = None
+        self._candidate: Generation | None = None
+        self._retired: list[Generation] = []
+        self._number = 0
+        self._started_reloads = -1  # the first generation is the answer to reload 0
+        self._dead: dict[int, int | None] = {}  # process id -> wait status, not yet told
+        self._backoff = Backoff()
+        self._told: set[tuple[str, str]] = set()
+        self._drain_began = 0.0
+        self._exit: Exception | None = None
+
+    # -- the loop
+
+    def run(self) -> None:
+        """Serve until told to end.  Raises AppLoadError or BootError when the first generation never serves."""
+        try:
+            while not self._finished():
+                self._reconcile()
+                self._wait()
+        finally:
+            self._end_all()
+        if self._exit is not None:
+            raise self._exit
+
+    def _finished(self) -> bool:
+        if self._desired.mode == Mode.SERVE:
+            return False
+        return not self._workers
+
+    def _reconcile(self) -> None:
+        now = monotonic()
+        self._reap()
+        self._judge(now)
+        self._decide(now)
+        self._keep_house(now)
+
+    def _wait(self) -> None:
+        """Sleep until a signal, a report, a trigger or the next second."""
+        poll = select.poll()
+        poll.register(self._signals.descriptor, select.POLLIN)
+        for reports in self._all_reports():
+            poll.register(reports.descriptor, select.POLLIN)
+        for descriptor in self._triggers:
+            poll.register(descriptor, select.POLLIN)
+        pause = 1.0 if self._desired.mode == Mode.SERVE else 0.1
+        if self._backoff.until:
+            pause = min(pause, max(0.01, self._backoff.until - monotonic()))
+        ready = {descriptor for descriptor, _ in poll.poll(pause * 1000)}
+        for number in self._signals.read():
+            self._heed(number)
+        for descriptor in ready & set(self._triggers):
+            reason = self._triggers[descriptor]()
+            if reason is None:
+                del self._triggers[descriptor]
+            elif reason:
+                self._log.info("%s: loading the application anew.", reason)
+                self._backoff.succeeded()
+                self._desired = SIGNALS[signal.SIGHUP](self._desired)
+
+    def _all_reports(self) -> list[Reports]:
+        every = [worker.reports for worker in self._workers.values()]
+        every += [generation.reports for generation in self._generations()]
+        return [reports for reports in every if not reports.closed]
+
+    def _generations(self) -> list[Generation]:
+        return [each for each in (self._current, self._candidate, *self._retired) if each is not None]
+
+    def _heed(self, number: signal.Signals) -> None:
+        change = SIGNALS.get(number)
+        if change is None:
+            return
+        before = self._desired
+        self._desired = change(before)
+        if number == signal.SIGHUP:
+            self._backoff.succeeded()  # asked for by a person: no pause
+            self._log.info(
+                "Received SIGHUP: loading the application anew, the settings stay as they were read at the start."
+            )
+        elif self._desired.workers != before.workers:
+            self._log.info("Received %s: %d workers from now on.", number.name, self._desired.workers)
+        elif self._desired.mode != before.mode:
+            self._begin_to_end(number, before.mode)
+
+    def _begin_to_end(self, number: signal.Signals, before: Mode) -> None:
+        if before == Mode.SERVE:
+            self._drain_began = monotonic()
+            self._on_drain()
+        if self._desired.mode == Mode.DRAIN:
+            self._log.info(
+                "Received %s: answering the running requests, for up to %gs (graceful_timeout); once more ends at once.",
+                number.name,
+                self._timeouts.graceful_timeout,
+            )
+            return
+        self._log.info("Received %s: ending at once.", number.name)
+        self._drain_began = monotonic()
+        for worker in self._workers.values():
+            worker.leave(self._drain_began, signal.SIGQUIT)
+
+    # -- reap: who has died, who has said what
+
+    def _reap(self) -> None:
+        for generation in self._generations():
+            for message in generation.reports.read():
+                self._hear_forkserver(generation, message)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            self._dead[pid] = status  # a forkserver, or an orphan of a dead one
+        for generation in self._generations():
+            if generation.pid in self._dead:
+                self._forkserver_died(generation, self._dead.pop(generation.pid))
+        for worker in list(self._workers.values()):
+            for message in worker.reports.read():
+                self._hear_worker(worker, message)
+            if worker.pid and worker.pid in self._dead:
+                self._worker_died(worker, self._dead.pop(worker.pid))
+            elif worker.reports.closed and self._is_orphan(worker):
+                self._worker_died(worker, None)
+        self._dead = {pid: status for pid, status in self._dead.items() if self._may_be_awaited()}
+
+    def _may_be_awaited(self) -> bool:
+        """A worker may be dead before its forkserver has told its process id; all other strangers are forgotten."""
+        return any(worker.pid == 0 for worker in self._workers.values())
+
+    def _is_orphan(self, worker: Worker) -> bool:
+        """Nobody will ever tell of this worker's end: its forkserver is gone, and it is not our child."""
+        return not any(generation.number == worker.generation and generation.pid for generation in self._generations())
+
+    def _hear_forkserver(self, generation: Generation, message: Message) -> None:
+        if "imported" in message:
+            generation.imported = True
+        elif "failed" in message:
+            generation.failure = (message["failed"], message["details"])
+        elif "forked" in message:
+            worker = self._workers.get(message["slot"])
+            if worker is not None and worker.pid == 0:
+                worker.pid = message["forked"]
+                if worker.phase is Phase.LEAVING:  # told to go before it had a process
+                    send_signal(worker.pid, signal.SIGTERM)
+        elif "exited" in message:
+            self._dead[message["exited"]] = message["status"]
+
+    def _hear_worker(self, worker: Worker, message: Message) -> None:
+        if "ready" in message:
+            if worker.phase is Phase.BOOTING:
+                worker.phase, worker.since = Phase.READY, monotonic()
+        elif "failed" in message:
+            worker.failure = (message["failed"], message["details"])
+        elif "recycle" in message:
+            worker.tired = True
+            self._log.info(
+                "Worker %d (pid %d) has answered %d requests (max_requests): it will be replaced.",
+                worker.slot,
+                worker.pid,
+                message["recycle"],
+            )
+
+    def _forkserver_died(self, generation: Generation, status: int | None) -> None:
+        generation.pid = 0
+        for message in generation.reports.read():
+            self._hear_forkserver(generation, message)
+        generation.reports.close()
+        words = generation.reports.last_words
+        generation.close()
+        if generation in self._retired:
+            self._retired.remove(generation)
+        elif generation is self._candidate:
+            sentence = generation.why_killed or f"its forkserver {describe_status(status)}"
+            failure = generation.failure or (sentence, words)
+            self._candidate_failed(*failure)
+        elif self._desired.mode == Mode.SERVE:
+            self._log.error(
+                "The forkserver of generation %d %s. Its workers serve on; a new generation replaces them.%s",
+                generation.number,
+                describe_status(status),
+                _indented(words),
+            )
+            self._desired = SIGNALS[signal.SIGHUP](self._desired)
+
+    def _worker_died(self, worker: Worker, status: int | None) -> None:
+        del self._workers[worker.slot]
+        for message in worker.reports.read():
+            self._hear_worker(worker, message)
+        worker.reports.close()
+        if worker.phase is Phase.LEAVING and not worker.why_killed:
+            self._log.debug("Worker %d (pid %d) has left.", worker.slot, worker.pid)
+            return
+        if worker.failure is not None:
+            sentence, details = worker.failure
+        else:
+            sentence = worker.why_killed or f"it {describe_status(status)}"
+            details = worker.reports.last_words
+        if worker.phase is Phase.LEAVING:
+            self._log.warning("Worker %d (pid %d): %s", worker.slot, worker.pid, sentence)
+            return
+        if self._candidate is not None and worker.generation == self._candidate.number:
+            self._candidate_failed(sentence, details, worker)
+            return
+        now = monotonic()
+        lived_well = worker.phase is Phase.READY and now - worker.since > STABLE_SECONDS
+        if lived_well:
+            self._backoff.succeeded()
+        pause = self._backoff.failed(now)
+        if lived_well:
+            self._backoff.until = pause = 0.0
+        self._tell(
+            f"Worker {worker.slot} (pid {worker.pid}) was lost: {sentence}",
+            details,
+            (sentence if worker.failure else describe_status(status), details if worker.failure else ""),
+            f"A new one starts in {pause:g}s." if pause else "A new one starts.",
+        )
+
+    def _tell(self, sentence: str, details: str, fault: tuple[str, str], then: str) -> None:
+        """Tell of a fault; the details once, however often it comes back in a row."""
+        if self._backoff.failures <= 1:
+            self._told.clear()
+        again = fault in self._told
+        self._told.add(fault)
+        if again and details:
+            self._log.error("%s (the same error as before, failure %d). %s", sentence, self._backoff.failures, then)
+        else:
+            self._log.error("%s. %s%s", sentence, then, _indented(details))
+
+    # -- judge: who has been silent or slow for too long
+
+    def _judge(self, now: float) -> None:
+        timeouts = self._timeouts
+        for generation in self._generations():
+            if not generation.imported and generation.pid and now - generation.started > timeouts.boot_timeout:
+                generation.why_killed = (
+                    f"it was still importing the application after {timeouts.boot_timeout:g}s (boot_timeout); "
+                    "the stack follows"
+                )
+                generation.killed = self._kill(generation.pid, generation.killed, now)
+        for worker in self._workers.values():
+            if worker.phase is Phase.BOOTING and now - worker.since > timeouts.boot_timeout:
+                worker.why_killed = f"it was not ready after {timeouts.boot_timeout:g}s (boot_timeout)"
+            elif worker.phase is Phase.READY and timeouts.timeout and self._silence(worker, now) > timeouts.timeout:
+                worker.why_killed = (
+                    f"it has shown no sign of life for {timeouts.timeout:g}s (timeout): a request takes too long, "
+                    "or the process hangs; the stacks of its threads follow"
+                )
+            elif worker.phase is Phase.LEAVING and now - worker.since > self._grace():
+                if not worker.why_killed and worker.pid:
+                    worker.why_killed = (
+                        f"it was killed, because its requests were not finished {self._grace():g}s after it was told "
+                        "to leave (graceful_timeout)"
+                    )
+                    send_signal(worker.pid, signal.SIGKILL)
+                continue
+            if worker.why_killed and worker.pid:
+                worker.killed = self._kill(worker.pid, worker.killed, now)
+
+    def _silence(self, worker: Worker, now: float) -> float:
+        return now - max(self._scoreboard.read(worker.slot).beat, worker.since)
+
+    def _grace(self) -> float:
+        return self._timeouts.graceful_timeout if self._desired.mode != Mode.STOP else STOP_SECONDS
+
+    @staticmethod
+    def _kill(pid: int, since: float, now: float) -> float:
+        """First SIGABRT, at which faulthandler tells all stacks, later SIGKILL; returns when it began."""
+        if not since:
+            send_signal(pid, signal.SIGABRT)
+            return now
+        if now - since > ABORT_SECONDS:
+            send_signal(pid, signal.SIGKILL)
+        return since
+
+    # -- decide: the plan's next step
+
+    def _decide(self, now: float) -> None:
+        if self._desired.mode == Mode.SERVE and self._started_reloads < self._desired.reloads:
+            if now < self._backoff.until:
+                return
+            self._started_reloads = self._desired.reloads
+            self._start_candidate(now)
+        candidate = self._candidate
+        taking_over = candidate is not None and candidate.imported
+        source = candidate if taking_over else self._current
+        views = [worker.view for worker in self._workers.values()]
+        step = next_step(self._desired, views, candidate.number if candidate is not None and taking_over else None)
+        if step.commit:
+            self._commit()
+        for slot in step.leave:
+            self._workers[slot].leave(now)
+        if step.forks and source is not None and source.open and now >= self._backoff.until:
+            for _ in range(step.forks):
+                self._fork(source, now)
+
+    def _fork(self, source: Generation, now: float) -> None:
+        slot = next((slot for slot in range(1, self._scoreboard.slots) if slot not in self._workers), None)
+        if slot is None:
+            return  # the scoreboard is full of leaving workers: later
+        self._scoreboard.write(slot, Score(0, now, now, 0))
+        worker = source.fork(slot, now)
+        if worker is not None:
+            self._workers[slot] = worker
+
+    def _start_candidate(self, now: float) -> None:
+        if self._candidate is not None:
+            self._log.info("Generation %d is given up for a newer one.", self._candidate.number)
+            self._give_up_candidate()
+        self._number += 1
+        read, write = os.pipe()
+        boot = self._make_boot(self._number, self._lifeline, write)
+        self._candidate = Generation(boot, write, Reports(read), now)
+
+    def _commit(self) -> None:
+        """The candidate has reached full strength."""
+        assert self._candidate is not None
+        if self._current is not None:
+            self._retire(self._current)
+        self._current, self._candidate = self._candidate, None
+        self._backoff.succeeded()
+        self._on_ready(self._current.number)
+
+    def _candidate_failed(self, sentence: str, details: str, worker: Worker | None = None) -> None:
+        candidate = self._candidate
+        assert candidate is not None
+        who = f"worker {worker.slot} of generation {candidate.number}" if worker else f"generation {candidate.number}"
+        self._give_up_candidate()
+        if self._desired.mode != Mode.SERVE:
+            return
+        if self._current is None and not self._patient:
+            loaded = not (worker.failure if worker else candidate.failure)
+            self._exit = BootError(f"{who} failed: {sentence}", details) if loaded else AppLoadError(sentence, details)
+            self._desired = self._desired._replace(mode=Mode.STOP)
+            return
+        pause = ""
+        if self._current is not None and not self._current.open:
+            # The old generation cannot fork any more, so this has to be tried again.
+            pause = f" Next try in {self._backoff.failed(monotonic()):g}s."
+            self._desired = SIGNALS[signal.SIGHUP](self._desired)
+        serving = f"Generation {self._current.number} serves on." if self._current else "Waiting for a change."
+        if self._current is None:
+            pause = " Requests wait meanwhile."
+        self._tell(
+            f"The application was not reloaded, {who} failed: {sentence}", details, (sentence, details), serving + pause
+        )
+
+    def _give_up_candidate(self) -> None:
+        candidate, self._candidate = self._candidate, None
+        assert candidate is not None
+        now = monotonic()
+        for worker in self._workers.values():
+            if worker.generation == candidate.number:
+                worker.leave(now)
+        self._retire(candidate)
+
+    def _retire(self, generation: Generation) -> None:
+        if generation.pid:
+            self._retired.append(generation)
+
+    # -- house-keeping
+
+    def _keep_house(self, now: float) -> None:
+        """End forkservers that nobody needs: not before their last worker, whose parent they are."""
+        busy = {worker.generation for worker in self._workers.values()}
+        for generation in self._retired:
+            if generation.number not in busy:
+                generation.close()
+                if not generation.imported:  # it does not listen while it imports
+                    send_signal(generation.pid, signal.SIGKILL)
+        if self._backoff.failures and not self._backoff.until > now and self._current is not None:
+            ready = [worker for worker in self._workers.values() if worker.phase is Phase.READY]
+            if len(ready) >= self._desired.workers and all(now - each.since > STABLE_SECONDS for each in ready):
+                self._backoff.succeeded()
+
+    def _end_all(self) -> None:
+        """Nothing of ours outlives us."""
+        for worker in self._workers.values():
+            send_signal(worker.pid, signal.SIGKILL)
+            worker.reports.close()
+        for generation in self._generations():
+            generation.close()
+            send_signal(generation.pid, signal.SIGKILL)
+            generation.reports.close()
+        os.close(self._lifeline_end)
+        os.close(self._lifeline)
+
+
+def _indented(details: str) -> str:
+    text = details.strip("\n")
+    return "\n" + "\n".join("    " + line for line in text.splitlines()) if text else ""

@@ -1,0 +1,166 @@
+"""The forkserver process: imports the application once and forks a worker whenever the arbiter asks for one.
+
+One for each generation.  It drops privileges before any code of the application runs, so a broken or hostile import
+can hurt nobody but this process.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import traceback
+
+from server_core.arbiter.boot import Boot, receive_boot, receive_fork
+from server_core.errors import AppLoadError, ServeError
+from server_core.gateway.loader import Application
+from server_core.listeners import Listener, adopt
+from server_core.logs import error_log
+from server_core.process import drop_privileges, set_title
+from server_core.scoreboard import Scoreboard
+from server_core.signals import SignalPipe, reset
+from server_core.workers import load_worker_class
+from server_core.workers.post import Post, report
+
+
+def main() -> None:
+    """Entry point; the one argument is the descriptor of the channel to the arbiter."""
+    channel = socket.socket(fileno=int(sys.argv[1]))
+    try:
+        boot = receive_boot(channel)
+    except EOFError:
+        os._exit(0)
+    sys.argv[1:] = []
+    forkserver = ForkServer(channel, boot)
+    status = forkserver.run()
+    if forkserver.is_worker:
+        # What the application registered to run at exit, runs: it may have spans or messages to send.
+        raise SystemExit(status)
+    os._exit(status)  # in the forkserver it does not: it would take away what workers still use
+
+
+class ForkServer:
+    """The life of one forkserver, and after the fork that of a worker: then ``is_worker`` is set."""
+
+    def __init__(self, channel: socket.socket, boot: Boot) -> None:
+        self.is_worker = False
+        self._channel = channel
+        self._boot = boot
+        self._application: Application | None = None
+
+    def run(self) -> int:
+        """Import, then fork on demand until the arbiter closes the channel; returns the exit status."""
+        boot = self._boot
+        faulthandler.enable(boot.reports, all_threads=True)
+        set_title(f"forkserver, generation {boot.generation}", boot.name)
+        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the whole family: the arbiter decides
+        try:
+            drop_privileges(boot.account, boot.settings.process.umask)
+            self._log = error_log(boot.settings.logs, boot.name)
+            load_worker_class(boot.settings.workers.worker_class).prepare()
+            if boot.settings.workers.preload_app:
+                self._application = boot.spec.load()
+        except AppLoadError as error:
+            report(boot.reports, failed=str(error), details=error.details)
+            return error.exit_code
+        except ServeError as error:
+            report(boot.reports, failed=str(error), details="")
+            return error.exit_code
+        except BaseException as error:
+            report(boot.reports, failed=f"the forkserver failed: {error}", details=traceback.format_exc())
+            return 1
+        self._warn_of_threads()
+        # What has been imported lives as long as the workers do.  Frozen, the collector does not look at it, so it
+        # does not write to its pages either, and they stay shared.
+        gc.collect()
+        gc.freeze()
+        self._signals = SignalPipe([signal.SIGCHLD])
+        report(boot.reports, imported=True)
+        return self._fork_on_demand()
+
+    def _warn_of_threads(self) -> None:
+        others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+        if others:
+            self._log.warning(
+                "The application started threads while it was imported (%s); they do not exist in the workers, which "
+                "are forked afterwards. Start them later, or set preload_app to false so that each worker imports the "
+                "application for itself.",
+                ", ".join(others),
+            )
+
+    def _fork_on_demand(self) -> int:
+        poll = select.poll()
+        for descriptor in (self._channel.fileno(), self._signals.descriptor, self._boot.lifeline):
+            poll.register(descriptor, select.POLLIN)
+        while True:
+            ready = [descriptor for descriptor, _ in poll.poll()]
+            if self._signals.descriptor in ready:
+                self._signals.read()
+                self._reap()
+            if self._boot.lifeline in ready:
+                return 0
+            if self._channel.fileno() in ready:
+                request = receive_fork(self._channel)
+                if request is None:
+                    return 0
+                status = self._fork(*request)
+                if self.is_worker:
+                    return status
+
+    def _fork(self, slot: int, reports: int) -> int:
+        """Fork a worker; returns in it too, with its exit status, at the end of its life."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            report(reports, failed=f"no process can be forked: {error.strerror}", details="")
+            os.close(reports)
+            return 0
+        if pid:
+            os.close(reports)
+            report(self._boot.reports, forked=pid, slot=slot)
+            return 0
+        self.is_worker = True
+        try:
+            return self._become_worker(slot, reports)
+        except BaseException:
+            self._log.critical("The worker ended by an error in the server itself", exc_info=True)
+            return 1
+
+    def _become_worker(self, slot: int, reports: int) -> int:
+        boot = self._boot
+        reset([signal.SIGCHLD])
+        self._channel.close()
+        os.close(boot.reports)
+        os.close(self._signals.descriptor)
+        post = Post(
+            slot=slot,
+            generation=boot.generation,
+            name=boot.name,
+            settings=boot.settings,
+            spec=boot.spec,
+            application=self._application,
+            listeners=[Listener(adopt(descriptor), binding) for descriptor, binding in boot.listeners],
+            scoreboard=Scoreboard(*boot.scoreboard),
+            log=self._log,
+            reports=reports,
+            lifeline=boot.lifeline,
+        )
+        return post.work()
+
+    def _reap(self) -> None:
+        """Tell the arbiter who has died and how.  Children of the application's import are reaped without a word."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            report(self._boot.reports, exited=pid, status=status)

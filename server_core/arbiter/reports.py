@@ -1,0 +1,56 @@
+"""What a child says on its pipe: lines of JSON, and the raw text of faulthandler when it dies; not what is done then."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+Message = dict[str, Any]
+
+
+class Reports:
+    """The reading end of a child's pipe.
+
+    ``closed`` is set when the child (and everyone it forked) has let go of the other end; ``last_words`` is the text
+    that is no message: the stacks of all threads, when the child was killed for being silent or by a fault.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self.descriptor = descriptor
+        self.closed = False
+        self.last_words = ""
+        self._buffer = b""
+
+    def read(self) -> list[Message]:
+        """The messages that have come; never waits."""
+        if self.closed:
+            return []
+        while True:
+            try:
+                data = os.read(self.descriptor, 65536)
+            except BlockingIOError:
+                break
+            if not data:
+                self.close()
+                self._buffer += b"\n"  # ends a line that was cut short
+                break
+            self._buffer += data
+        *lines, self._buffer = self._buffer.split(b"\n")
+        messages: list[Message] = []
+        for line in filter(None, lines):
+            try:
+                message = json.loads(line)
+                if not isinstance(message, dict):
+                    raise ValueError
+                messages.append(message)
+            except ValueError:
+                self.last_words += line.decode("utf-8", "replace") + "\n"
+        return messages
+
+    def close(self) -> None:
+        """Listen no more."""
+        if not self.closed:
+            self.closed = True
+            os.close(self.descriptor)

@@ -1,0 +1,59 @@
+"""Knows which settings contradict or imply each other; does not know how single values are judged.
+
+A rule gets all settings and their origins, and returns the settings, changed where one follows from another (then it
+changes the origin too), or raises ConfigError with one sentence that names both sides and the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from server_core.errors import ConfigError
+from server_core.settings import Settings
+
+
+def threads_need_a_class_with_threads(settings: Settings, origins: dict[str, str]) -> Settings:
+    """Threads without a choice of class mean gthread, threads with the choice of sync are a contradiction."""
+    workers = settings.workers
+    if workers.threads == 1 or workers.worker_class != "sync":
+        return settings
+    if origins["worker_class"] != "default":
+        raise ConfigError(
+            f"worker_class sync ({origins['worker_class']}) runs one request at a time, but threads is "
+            f"{workers.threads} ({origins['threads']}): choose worker_class gthread or threads 1."
+        )
+    origins["worker_class"] = "threads > 1"
+    return replace(settings, workers=replace(workers, worker_class="gthread"))
+
+
+def jitter_needs_a_limit(settings: Settings, origins: dict[str, str]) -> Settings:
+    """A jitter that is added to no limit would do nothing."""
+    workers = settings.workers
+    if workers.max_requests_jitter and not workers.max_requests:
+        raise ConfigError(
+            f"max_requests_jitter is {workers.max_requests_jitter} ({origins['max_requests_jitter']}) but "
+            f"max_requests is 0 ({origins['max_requests']}): set max_requests too, or leave the jitter out."
+        )
+    return settings
+
+
+def parts_of_the_head_fit_into_it(settings: Settings, origins: dict[str, str]) -> Settings:
+    """A limit on a part that is above the limit on the whole would never be reached."""
+    limits = settings.limits
+    for name in ("limit_request_line", "limit_request_field_size"):
+        if getattr(limits, name) > limits.limit_request_head:
+            raise ConfigError(
+                f"{name} is {getattr(limits, name)} ({origins[name]}) but the whole head may have only "
+                f"{limits.limit_request_head} bytes ({origins['limit_request_head']}): raise limit_request_head too."
+            )
+    return settings
+
+
+Rule = Callable[[Settings, dict[str, str]], Settings]
+
+RULES: tuple[Rule, ...] = (
+    threads_need_a_class_with_threads,
+    jitter_needs_a_limit,
+    parts_of_the_head_fit_into_it,
+)

@@ -1,0 +1,491 @@
+"""One client connection: reads requests, hands them to the gateway when they are whole, sends the answers.
+
+Knows nothing of other connections and of threads but this: whoever holds ``claim`` owns the connection, and only its
+owner touches it.  Events that arrive meanwhile are noted in ``missed``, which is read again *after* the claim is given
+back, so that no wake-up is lost.  An answer that waits for the end of the turn keeps the claim until it is sent.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from io import BytesIO
+from math import inf
+from threading import Lock, get_ident
+from time import monotonic, perf_counter, time
+from typing import IO, TYPE_CHECKING
+
+from server_core.engine.outbox import Outbox
+from server_core.engine.poller import HANGUP
+from server_core.engine.site import Site
+from server_core.engine.spool import Spool
+from server_core.errors import ProtocolError
+from server_core.exchange import Exchange
+from server_core.gateway.wsgi import ClientGone, Response, make_environ, respond
+from server_core.http.fields import Fields, combine
+from server_core.http.forwarded import client
+from server_core.http.framing import Body, ChunkedBody, LengthBody
+from server_core.http.head import check_open_line, parse
+from server_core.http.policy import CHUNKED, admit
+from server_core.http.response import CONTINUE, error_page
+
+if TYPE_CHECKING:
+    from server_core.engine.engine import Engine
+
+# What the owner waits for, or is doing.
+HEAD, BODY, ANSWER, WRITE, LINGER, CLOSED = range(6)
+
+RECEIVE = 65536
+#: how long and how much a client that was refused may still send before the connection is cut, so that it reads why
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 1 << 20
+
+_NOTHING = bytearray()
+
+
+class Connection:
+    """A client's connection; ``deadline`` (monotonic seconds) is when its present state has lasted too long."""
+
+    __slots__ = (
+        "_address",
+        "_body",
+        "_buffer",
+        "_close_after",
+        "_engine",
+        "_keep_alive",
+        "_out",
+        "_outbox",
+        "_port",
+        "_receive",
+        "_request",
+        "_seen",
+        "_send",
+        "_site",
+        "_socket",
+        "_spool",
+        "_trusted",
+        "_unread",
+        "claim",
+        "deadline",
+        "descriptor",
+        "missed",
+        "release",
+        "served",
+        "state",
+    )
+
+    def __init__(self, engine: Engine, sock: socket.socket, address: str, port: str, site: Site, now: float) -> None:
+        self._engine = engine
+        self._socket = sock
+        self._receive = sock.recv
+        self._send = sock.send
+        self._address = address
+        self._port = port
+        self._site = site
+        self._trusted = engine.trusts(address)
+        self._buffer = _NOTHING  # bytes received and not understood yet
+        self._seen = False  # the buffer was parsed already: only more bytes can make it whole
+        self._unread = False  # the socket may hold bytes although no further event will tell
+        self._keep_alive = True
+        self._out = b""  # the end of an answer, waiting for the end of the turn
+        self._outbox: Outbox | None = None
+        self._body: Body | None = None
+        self._spool: Spool | None = None
+        self._request: tuple[str, str, str, str, int, Fields, bool] | None = None
+        lock = Lock()
+        self.claim = lock.acquire
+        self.release = lock.release
+        self.missed = False
+        self.served = False
+        self.state = HEAD
+        self.deadline = now + engine.timeouts.head_timeout
+        self.descriptor = sock.fileno()
+
+    @property
+    def idle(self) -> bool:
+        """Is no request under way, not even a part of one?"""
+        return self.state == HEAD and not self._buffer
+
+    # -- events; the caller owns the claim
+
+    def run(self, mask: int) -> None:
+        """Go on with whatever this connection is about; gives the claim back sooner or later."""
+        self.missed = False
+        state = self.state
+        if state == HEAD:
+            self._read_head(mask)
+        elif state == BODY:
+            self._read_body(mask)
+        elif state == WRITE:
+            self._unread = True  # an edge that we do not follow now
+            self._write_on()
+        elif state == LINGER:
+            self._linger()
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        state = self.state
+        if (state == HEAD and self._buffer) or state == BODY:
+            setting = "head_timeout" if state == HEAD else "body_timeout"
+            self._refuse(ProtocolError(408, f"the request did not arrive in time ({setting})"))
+        else:
+            self._close()
+
+    def help(self) -> None:
+        """An event came while the application is still producing: send what has been left over so far."""
+        outbox = self._outbox
+        if outbox is not None:
+            try:
+                outbox.flush()
+            except OSError:
+                pass  # the owner will meet it itself
+
+    def _rest(self) -> None:
+        """Give the claim back and wait for the next event, unless there is something to do already."""
+        self.release()
+        if self.missed or self._unread or (self._buffer and not self._seen):
+            self._engine.requeue(self.descriptor)
+
+    # -- reading
+
+    def _read_head(self, mask: int) -> None:
+        engine = self._engine
+        buffer = self._buffer
+        if buffer and not self._seen:
+            data = b""
+        else:
+            try:
+                data = self._receive(RECEIVE)
+            except BlockingIOError:
+                self._unread = False
+                self._rest()
+                return
+            except OSError:
+                self._close()
+                return
+            if not data:
+                self._close()
+                return
+            # Less than was asked for: the socket is drained, and only the end of the stream can follow unannounced.
+            self._unread = len(data) == RECEIVE or mask & HANGUP != 0
+        try:
+            if not buffer:
+                text = data.decode("latin-1")
+            else:
+                buffer += data
+                if self._seen and b"\n" not in data:
+                    check_open_line(buffer, engine.head_limits)
+                    self._rest()
+                    return
+                text = buffer.decode("latin-1")
+            head = parse(text, engine.head_limits)
+            if head is None:
+                if not buffer:
+                    self._buffer = bytearray(data)
+                if not self._seen:
+                    self._seen = True
+                    if self.served or not buffer:
+                        self.deadline = engine.now + engine.timeouts.head_timeout
+                self._rest()
+                return
+            method, target, minor, lines, end = head
+            fields = combine(lines)
+            path, query, keep_alive, length, expects = admit(method, target, minor, fields)
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        self._seen = False
+        if end == len(text):
+            if buffer:
+                self._buffer = _NOTHING
+        else:
+            self._buffer = buffer[end:] if buffer else bytearray(data[end:])
+        if not length:
+            self._answer(method, target, path, query, minor, fields, keep_alive, BytesIO())
+            return
+        self._request = (method, target, path, query, minor, fields, keep_alive)
+        self._body = LengthBody(length) if length != CHUNKED else ChunkedBody(engine.head_limits)
+        self._spool = Spool(engine.body_buffer_size)
+        self.state = BODY
+        self.deadline = engine.now + engine.timeouts.body_timeout
+        if expects and not self._buffer:  # RFC 9110, 10.1.1: not needed when the body is on its way already
+            try:
+                self._send(CONTINUE)
+            except OSError:
+                self._close()
+                return
+        if self._buffer:
+            first, self._buffer = bytes(self._buffer), _NOTHING
+            self._take_body(first)
+        else:
+            self._rest()
+
+    def _read_body(self, mask: int) -> None:
+        try:
+            data = self._receive(RECEIVE)
+        except BlockingIOError:
+            self._unread = False
+            self._rest()
+            return
+        except OSError:
+            self._close()
+            return
+        if not data:  # RFC 9112, 8: incomplete, and never to be taken as whole
+            self._refuse(ProtocolError(400, "the client ended the connection inside the body"))
+            return
+        self._unread = len(data) == RECEIVE or mask & HANGUP != 0
+        self._take_body(data)
+
+    def _take_body(self, data: bytes) -> None:
+        body, spool, request = self._body, self._spool, self._request
+        assert body is not None
+        assert spool is not None
+        assert request is not None
+        try:
+            for piece in body.feed(data):
+                spool.write(piece)
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        except OSError as error:
+            self._engine.log.error("A request body cannot be kept in %s: %s", "a temporary file", error)
+            self._refuse(ProtocolError(503, "no room for the body"))
+            return
+        if not body.done:
+            self.deadline = self._engine.now + self._engine.timeouts.body_timeout
+            self._rest()
+            return
+        self._body = self._spool = self._request = None
+        if body.rest:
+            self._buffer = bytearray(body.rest)
+        file = spool.whole()
+        try:
+            self._answer(*request, file)
+        finally:
+            file.close()
+
+    # -- answering
+
+    def _answer(
+        self,
+        method: str,
+        target: str,
+        path: str,
+        query: str,
+        minor: int,
+        fields: Fields,
+        keep_alive: bool,
+        body: IO[bytes],
+    ) -> None:
+        """Call the application.  When this returns, the claim may be somebody else's already."""
+        engine = self._engine
+        self.state = ANSWER
+        self.deadline = inf
+        self.served = True
+        environ = make_environ(
+            self._site.environ, fields, method, target, path, query, minor, body, self._address, self._port
+        )
+        if self._trusted:
+            told, scheme = client(fields, engine.forwarded_header, engine.forwarded_allow_ips)
+            environ["REMOTE_ADDR"] = told or self._address
+            if scheme:
+                environ["wsgi.url_scheme"] = scheme
+        keep_alive = keep_alive and engine.keeps_alive
+        response = Response(self, engine.server_lines, engine.log, method == "HEAD", minor, keep_alive)
+        started = perf_counter()
+        respond(engine.application, environ, response, engine.log)
+        ended = perf_counter()
+        engine.leave(ended, ended - started)
+        if engine.record is not None:
+            engine.record(Exchange(environ, response.status, response.headers, response.sent, time(), ended - started))
+
+    # The four methods of a gateway Sink.
+
+    def send_part(self, data: bytes) -> None:
+        """Send now; what the socket does not take is kept, and only beyond a limit the application waits."""
+        outbox = self._outbox
+        if outbox is None or not outbox.size:
+            try:
+                sent = self._send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                raise ClientGone("the client has closed the connection") from error
+            if sent == len(data):
+                self._engine.progress()
+                return
+            outbox = self._kept()
+            outbox.add(memoryview(data)[sent:])
+        else:
+            outbox.add(data)
+            self._push(outbox)
+        if outbox.size > self._engine.response_limit:
+            self._wait_for_room(outbox)
+        self._engine.progress()
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+        """Send a part of a file by sendfile(2), as the client takes it."""
+        outbox = self._kept()
+        outbox.add_file(descriptor, offset, count)
+        self._push(outbox)
+
+    def send_last(self, data: bytes, keep_alive: bool) -> None:
+        """The end of the answer: leaves with the other answers of this turn, or at once if there is no such turn."""
+        self._keep_alive = keep_alive
+        outbox = self._outbox
+        if outbox is not None and outbox.size:
+            outbox.add(data)
+            self.deadline = self._engine.now + self._engine.timeouts.write_timeout
+            self.state = WRITE
+            self._write_on()
+            return
+        self._out = data
+        engine = self._engine
+        if engine.leader_thread == get_ident():
+            engine.hold(self)
+        else:
+            self.flush()
+
+    def cut(self) -> None:
+        """End the connection without the end of the answer."""
+        self._close()
+
+    def flush(self) -> None:
+        """Send the answer that waited in ``_out``; the caller owns the claim by having taken us from ``pending``."""
+        data, self._out = self._out, b""
+        if data:
+            try:
+                sent = self._send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._close()
+                return
+            if sent != len(data):
+                self._kept().add(memoryview(data)[sent:])
+                self.deadline = monotonic() + self._engine.timeouts.write_timeout
+                self.state = WRITE
+                self._rest()  # the socket was full: an event will tell when it is not
+                return
+        self._answered()
+
+    def _kept(self) -> Outbox:
+        if self._outbox is None:
+            self._outbox = Outbox(self._socket, self._engine.response_buffer_size)
+        return self._outbox
+
+    def _push(self, outbox: Outbox) -> None:
+        try:
+            outbox.flush()
+        except OSError as error:
+            raise ClientGone("the client has closed the connection") from error
+
+    def _wait_for_room(self, outbox: Outbox) -> None:
+        """The application is far ahead of its client: its thread waits here, and only here."""
+        writable = select.poll()
+        writable.register(self.descriptor, select.POLLOUT)
+        while outbox.size > self._engine.response_limit // 2:
+            if not writable.poll(self._engine.timeouts.write_timeout * 1000):
+                raise ClientGone("the client does not take the answer (write_timeout)")
+            self._push(outbox)
+            self._engine.progress()
+
+    def _write_on(self) -> None:
+        outbox = self._outbox
+        assert outbox is not None
+        try:
+            moved = outbox.flush()
+        except OSError:
+            self._close()
+            return
+        if outbox.size:
+            if moved:
+                self.deadline = monotonic() + self._engine.timeouts.write_timeout
+            self.release()
+            if self.missed:
+                self._engine.requeue(self.descriptor)
+            return
+        self._answered()
+
+    def _answered(self) -> None:
+        """The whole answer is in the kernel's hands: on to the next request, or to the end."""
+        engine = self._engine
+        if self._outbox is not None:
+            self._outbox.close()
+            self._outbox = None
+        if self._keep_alive:
+            self.state = HEAD
+            self.deadline = engine.now + engine.idle_seconds
+            # _rest(), spelt out: this is the way of every request
+            self.release()
+            if self.missed or self._unread or self._buffer:
+                engine.requeue(self.descriptor)
+        elif self._buffer or self._unread or self.missed:
+            self._begin_linger()
+        else:
+            self._close()
+
+    # -- ending
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer what is not a request that we accept; after it nothing more is read as one (CVE-2024-49768)."""
+        engine = self._engine
+        engine.log.debug("Refused a request of %s with %d: %s", self._address or "a unix socket", error.status, error)
+        if self._spool is not None:
+            self._spool.close()
+        self._body = self._spool = self._request = None
+        try:
+            self._send(error_page(error.status, engine.server_lines.both))
+        except OSError:
+            self._close()
+            return
+        if engine.record is not None:
+            engine.record(refused(self._address, error.status))
+        self._begin_linger()
+
+    def _begin_linger(self) -> None:
+        """Half-close, then read and forget what the client still sends: a reset would destroy our last words."""
+        self._buffer = _NOTHING
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close()
+            return
+        self.state = LINGER
+        self.deadline = monotonic() + LINGER_SECONDS
+        self._request = None
+        self._linger()
+
+    def _linger(self) -> None:
+        received = 0
+        try:
+            while received < LINGER_BYTES:
+                data = self._receive(RECEIVE)
+                if not data:
+                    self._close()
+                    return
+                received += len(data)
+        except BlockingIOError:
+            self._unread = False
+            self._rest()
+            return
+        except OSError:
+            pass
+        self._close()
+
+    def _close(self) -> None:
+        """End the connection.  The claim is never given back: whoever still has an event for us finds us taken."""
+        self.state = CLOSED
+        if self._outbox is not None:
+            self._outbox.close()
+            self._outbox = None
+        if self._spool is not None:
+            self._spool.close()
+        self._engine.forget(self.descriptor)
+        self._socket.close()
+
+
+def refused(address: str, status: int) -> Exchange:
+    """The record of a request that never became one: nothing that the client wrote is in it."""
+    environ = {"REMOTE_ADDR": address, "REQUEST_METHOD": "-", "RAW_URI": "-", "SERVER_PROTOCOL": "-"}
+    return Exchange(environ, str(status), [], 0, time(), 0.0)

@@ -1,0 +1,457 @@
+"""The readiness loop of a worker process and the threads that share it; what a request is, connections know.
+
+One thread or several call ``serve``, one more calls ``watch``.  Two modes, chosen by a running mean of the time that
+the application takes:
+
+- *fast*: one thread, the leader, waits for events and handles them all, application included.  The others are parked.
+  The watcher looks once a millisecond; when the leader is still in the same request, a parked thread takes the lead.
+- *blocking*: every free thread waits for one event and handles it; the kernel hands each event to one thread.
+
+Leadership is a matter of speed only.  Two leaders at once, for a moment, do no harm: a connection belongs to whoever
+holds its claim, and events not yet handled stand in one shared deque.  When all threads are in the application nobody
+polls, and that is back-pressure.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import deque
+from collections.abc import Callable
+from logging import Logger
+from threading import Lock, get_ident
+from time import monotonic, sleep, time
+
+from server_core.engine.connection import Connection
+from server_core.engine.poller import HANGUP, READABLE, Events, Poller
+from server_core.engine.site import Site
+from server_core.exchange import Exchange
+from server_core.gateway.wsgi import ServerLines, WSGIApplication
+from server_core.http.forwarded import trusted
+from server_core.http.head import HeadLimits
+from server_core.http.response import http_date
+from server_core.settings import Limits, Proxy, Timeouts
+
+# Application time per request (seconds, running mean) at which the mode changes; apart, so that it does not flutter.
+BLOCKING_ABOVE = 0.0005
+FAST_BELOW = 0.0002
+MEAN_WEIGHT = 1 / 16
+
+#: an answer of this turn waits no longer than this for the others
+TURN_SECONDS = 0.001
+LOOK_SECONDS = 0.001
+#: looks without anything new after which the watcher goes to sleep
+IDLE_LOOKS = 20
+#: how long a kept-alive connection may still bring a request after draining began
+DRAIN_IDLE_SECONDS = 1.0
+ACCEPTS_PER_EVENT = 16
+
+
+class Seat:
+    """One thread's place.  A follower waits at its ``gate``; ``serial`` is odd while the thread handles an event."""
+
+    __slots__ = ("gate", "serial", "thread")
+
+    def __init__(self) -> None:
+        self.gate = Lock()
+        self.gate.acquire()
+        self.serial = 0
+        self.thread = get_ident()
+
+
+class Engine:
+    """Accepts connections on ``sites``, serves them with ``application`` until told to ``drain`` or ``stop``.
+
+    ``record`` is told of every exchange (None: nobody wants to know), ``turn_ended`` is called when answers have been
+    sent, ``beat`` about once a second while requests can be served, ``limit_reached`` once after ``max_requests``.
+    """
+
+    def __init__(
+        self,
+        application: WSGIApplication,
+        sites: list[Site],
+        threads: int,
+        limits: Limits,
+        timeouts: Timeouts,
+        proxy: Proxy,
+        log: Logger,
+        *,
+        server: bytes = b"prefork-serve",
+        record: Callable[[Exchange], None] | None = None,
+        turn_ended: Callable[[], None] | None = None,
+        beat: Callable[[], None] = lambda: None,
+        max_requests: int = 0,
+        limit_reached: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.application = application
+        self.log = log
+        self.record = record
+        self.timeouts = timeouts
+        self.head_limits = HeadLimits(limits)
+        self.body_buffer_size = limits.body_buffer_size
+        self.response_buffer_size = limits.response_buffer_size
+        self.response_limit = limits.response_buffer_size + limits.response_file_size
+        self.forwarded_allow_ips = proxy.forwarded_allow_ips
+        self.forwarded_header = proxy.forwarded_header
+        self.server_lines = ServerLines(server)
+        self.keeps_alive = timeouts.keepalive > 0
+        self.idle_seconds = timeouts.keepalive
+        self.requests = 0
+        self.now = monotonic()
+        # Answers whose connections wait for the end of the turn; whoever takes one out owns its claim.
+        self.pending: deque[Connection] = deque()
+        self.leader_thread = 0  # the thread whose answers wait for the end of the turn
+        self._pending_since = self._last_answer = 0.0  # performance counter
+        self._turn_ended = turn_ended
+        self._beat = beat
+        self._max_requests = max_requests
+        self._limit_reached = limit_reached
+        self._connections: dict[int, Connection] = {}
+        self._ready: deque[tuple[int, int]] = deque()
+        self._poller = Poller()
+        self._poll = self._poller.poll
+        self._threads = threads
+        self._next_tick = 0.0
+        self._tick_lock = Lock()
+        self._stopped = False
+        self._draining = False
+        self._drained_listeners = False
+        # leader and followers
+        self._election = Lock()
+        self._leader: Seat | None = None
+        self._parked: list[Seat] = []
+        self._blocking = False
+        self._mean = 0.0
+        self._watcher_sleeps = False
+        self._watcher_gate = Lock()
+        self._watcher_gate.acquire()
+        # descriptors that are no connections
+        self._sites = {site.socket.fileno(): site for site in sites}
+        self._paused_sites: list[Site] = []
+        self._readers: dict[int, Callable[[], None]] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self.add_reader(self._wake_read, self._awake)
+        for site in sites:
+            self._poller.add_listener(site.socket.fileno())
+
+    # -- from outside: signals, pipes
+
+    def add_reader(self, descriptor: int, read: Callable[[], None]) -> None:
+        """Call ``read`` whenever ``descriptor`` can be read."""
+        self._readers[descriptor] = read
+        self._poller.add_pipe(descriptor)
+
+    def remove_reader(self, descriptor: int) -> None:
+        """The opposite of ``add_reader``."""
+        del self._readers[descriptor]
+        self._poller.remove(descriptor)
+
+    def drain(self) -> None:
+        """Answer what has come, take nothing more, then return from ``serve``.  May be called by a signal handler."""
+        self._draining = True
+        self.keeps_alive = False
+        self._next_tick = 0.0
+        self._wake()
+
+    def stop(self) -> None:
+        """Return from ``serve`` and ``watch`` as soon as each thread comes back from the application."""
+        self._stopped = True
+        self._wake()
+        self._wake_watcher()
+
+    def _wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            pass
+
+    def _awake(self) -> None:
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+
+    # -- the threads
+
+    def serve(self) -> None:
+        """Handle events until the engine has stopped.  Called by each application thread."""
+        seat = Seat()
+        while not self._stopped:
+            if self._blocking:
+                self._take_one()
+                continue
+            with self._election:
+                leads = self._leader is None and not self._blocking
+                if leads:
+                    self._leader = seat
+                    self.leader_thread = seat.thread
+                elif not self._stopped and not self._blocking:
+                    self._parked.append(seat)
+                else:
+                    continue
+            if not leads:
+                self._wake_watcher()  # the leader may be stuck, and there was nobody to take over
+                seat.gate.acquire()
+            if self._leader is seat:
+                self._lead(seat)
+        self._unpark_all()
+
+    def _lead(self, seat: Seat) -> None:
+        """Handle all events, until somebody else leads, the mode changes or the engine stops."""
+        ready = self._ready
+        pending = self.pending
+        while self._leader is seat:
+            try:
+                descriptor, mask = ready.popleft()
+            except IndexError:
+                if pending:
+                    self._flush()
+                    continue  # sending may have made further events
+                if self._stopped or self._blocking:
+                    with self._election:
+                        if self._leader is seat:
+                            self._leader = None
+                            self.leader_thread = 0
+                    break
+                ready.extend(self._wait(-1))
+                continue
+            seat.serial += 1
+            if self._watcher_sleeps:
+                self._wake_watcher()
+            self._handle(descriptor, mask)
+            seat.serial += 1
+            if pending and self._pending_since + TURN_SECONDS < self._last_answer:
+                self._flush()
+        # What this thread answered as a leader must not wait for another thread's turn.
+        self._flush()
+
+    def _take_one(self) -> None:
+        """Blocking mode: wait for one event, handle it."""
+        try:
+            descriptor, mask = self._ready.popleft()
+        except IndexError:
+            if self.pending:
+                self._flush()
+                return
+            for descriptor, mask in self._wait(1):
+                self._handle(descriptor, mask)
+        else:
+            self._handle(descriptor, mask)
+        if self._turn_ended is not None:
+            self._turn_ended()
+
+    def _wait(self, most: int) -> Events:
+        events = self._poll(0.1 if self._draining else 1.0, most)
+        now = self.now = monotonic()
+        if now >= self._next_tick and self._tick_lock.acquire(False):
+            try:
+                self._tick(now)
+            finally:
+                self._tick_lock.release()
+        return events
+
+    def _handle(self, descriptor: int, mask: int) -> None:
+        connection = self._connections.get(descriptor)
+        if connection is not None:
+            if connection.claim(False):
+                connection.run(mask)
+                return
+            connection.missed = True
+            connection.help()
+            # The owner may have given the claim back before it could see the note.
+            if connection.claim(False):
+                connection.run(mask)
+        elif descriptor in self._sites:
+            self._accept(self._sites[descriptor], ACCEPTS_PER_EVENT)
+        elif descriptor in self._readers:
+            self._readers[descriptor]()
+
+    def _flush(self) -> None:
+        """Send the answers of this turn together."""
+        pending = self.pending
+        while pending:
+            try:
+                connection = pending.popleft()
+            except IndexError:
+                break
+            connection.flush()
+        if self._turn_ended is not None:
+            self._turn_ended()
+
+    def _unpark_all(self) -> None:
+        with self._election:
+            parked, self._parked = self._parked, []
+        for seat in parked:
+            seat.gate.release()
+
+    # -- what connections call
+
+    def trusts(self, address: str) -> bool:
+        """Is the peer a proxy whose word about the client counts (``forwarded_allow_ips``)?"""
+        return trusted(address, self.forwarded_allow_ips)
+
+    def forget(self, descriptor: int) -> None:
+        """The connection closes."""
+        self._connections.pop(descriptor, None)
+
+    def requeue(self, descriptor: int) -> None:
+        """There is more to do for this connection, which no event will tell; behind all that waits already.
+
+        HANGUP, because the end of the stream may be among what was missed.
+        """
+        self._ready.append((descriptor, READABLE | HANGUP))
+        if self._blocking and len(self._ready) > 1:
+            self._wake()  # the others may all wait for events, and this thread handles one at a time
+
+    def hold(self, connection: Connection) -> None:
+        """Keep the answer of ``connection``, and with it the claim, until this turn's answers leave together."""
+        self.pending.append(connection)
+        if self._watcher_sleeps:  # the application may go on for long after its last block
+            self._wake_watcher()
+
+    def leave(self, ended: float, seconds: float) -> None:
+        """A thread is back from the application, after ``seconds``; ``ended`` by the performance counter."""
+        self._last_answer = ended
+        if len(self.pending) < 2:
+            self._pending_since = ended - seconds
+        self.requests += 1
+        if self.requests >= self._max_requests > 0:
+            self._max_requests = 0
+            self._limit_reached()
+        if self._threads > 1:
+            mean = self._mean = self._mean + (seconds - self._mean) * MEAN_WEIGHT
+            if self._blocking:
+                if mean < FAST_BELOW:
+                    self._blocking = False
+            elif mean > BLOCKING_ABOVE:
+                self._blocking = True
+                self._unpark_all()
+
+    def progress(self) -> None:
+        """A part of a long answer has left: this thread is alive although it does not come back."""
+        if self._threads == 1 and monotonic() >= self._next_tick:
+            self._next_tick = monotonic() + 1.0
+            self._beat()
+
+    # -- the watcher
+
+    def watch(self, beat: Callable[[], None] | None = None) -> None:
+        """Look after the leader until the engine stops; ``beat`` is called about once a second."""
+        seen: tuple[Seat | None, int] = (None, 0)
+        looks = 0
+        next_beat = 0.0
+        while not self._stopped:
+            if beat is not None and monotonic() >= next_beat:
+                next_beat = monotonic() + 1.0
+                beat()
+            sleep(LOOK_SECONDS)
+            leader = self._leader
+            now_seen = (leader, leader.serial if leader is not None else 0)
+            if now_seen != seen:
+                seen, looks = now_seen, 0
+                continue
+            looks += 1
+            busy = now_seen[1] & 1
+            if busy:
+                self._leader_is_stuck(leader)
+            if looks > IDLE_LOOKS and not (busy and (self.pending or self._parked)):
+                self._sleep_watching(seen)
+                looks = 0
+
+    def _sleep_watching(self, seen: tuple[Seat | None, int]) -> None:
+        """Nothing to look at: sleep until the leader moves, an answer is held or a follower parks."""
+        self._watcher_sleeps = True
+        leader = self._leader
+        # Whatever happened before the line above has not woken us: look once more.
+        if (leader, leader.serial if leader is not None else 0) == seen and not (
+            seen[1] & 1 and (self.pending or self._parked)
+        ):
+            self._watcher_gate.acquire(timeout=1.0)
+        self._watcher_sleeps = False
+
+    def _wake_watcher(self) -> None:
+        self._watcher_sleeps = False
+        try:
+            self._watcher_gate.release()
+        except RuntimeError:
+            pass  # it is open already
+
+    def _leader_is_stuck(self, leader: Seat | None) -> None:
+        """The leader is in a long request: nobody's finished answer waits for it, and somebody else takes the lead."""
+        if self.pending:
+            self._flush()
+            if self._ready:
+                self._wake()
+        if not self._parked or self._blocking:
+            return
+        with self._election:
+            if self._blocking or not self._parked or self._leader is not leader:
+                return
+            seat = self._parked.pop()
+            self._leader = seat
+            self.leader_thread = seat.thread
+        seat.gate.release()
+
+    # -- once a second
+
+    def _tick(self, now: float) -> None:
+        self._next_tick = now + (0.1 if self._draining else 1.0)
+        self.server_lines.tick(http_date(time()))
+        self._beat()
+        if self._draining:
+            self._go_on_draining(now)
+        while self._paused_sites:
+            self._poller.add_listener(self._paused_sites.pop().socket.fileno())
+        for connection in list(self._connections.values()):
+            if connection.deadline < now and connection.claim(False):
+                if connection.deadline < now:
+                    connection.expire()
+                else:
+                    connection.release()
+
+    def _go_on_draining(self, now: float) -> None:
+        if not self._drained_listeners:
+            self._drained_listeners = True
+            for site in self._sites.values():
+                if site not in self._paused_sites:
+                    self._poller.remove(site.socket.fileno())
+                while self._accept(site, 1024):  # who has connected before we closed is answered
+                    pass
+                site.socket.close()
+            self._sites, self._paused_sites = {}, []
+            for connection in list(self._connections.values()):
+                if connection.idle:
+                    connection.deadline = min(connection.deadline, now + DRAIN_IDLE_SECONDS)
+            self.idle_seconds = DRAIN_IDLE_SECONDS
+        if not self._connections:
+            self.stop()
+
+    def _accept(self, site: Site, most: int) -> bool:
+        """Accept up to ``most`` connections; True when there may be more."""
+        for _ in range(most):
+            try:
+                sock, peer = site.socket.accept()
+            except (BlockingIOError, ConnectionError):
+                return False
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._pause(site, error)
+                return False
+            sock.setblocking(False)
+            address, port = (peer[0], str(peer[1])) if isinstance(peer, tuple) else ("", "")
+            connection = Connection(self, sock, address, port, site, self.now)
+            self._connections[connection.descriptor] = connection
+            self._poller.add_connection(connection.descriptor)
+        return True
+
+    def _pause(self, site: Site, error: OSError) -> None:
+        """No descriptor or memory for a further connection: leave it in the queue, and look again in a second."""
+        self.log.error(
+            "Cannot accept a connection: %s. New clients wait in the queue; raise the limit of open files (ulimit -n).",
+            error.strerror,
+        )
+        if site not in self._paused_sites and not self._drained_listeners:
+            self._poller.remove(site.socket.fileno())
+            self._paused_sites.append(site)

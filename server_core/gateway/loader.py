@@ -1,0 +1,131 @@
+"""Knows how to find an application by its name, ``module:callable`` or ``module:factory("arg")``; not how to serve it.
+
+Runs in the forkserver or in a worker, never in the arbiter.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from server_core.errors import AppLoadError
+
+Application = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class AppSpec:
+    """What a front door says about its application; plain values, for they travel to another process.
+
+    ``loader`` is ``module:function``, called with ``target`` in the process that imports the application; it returns
+    the WSGI callable or raises AppLoadError.  ``path`` is put in front of ``sys.path`` first.  ``title`` is for people.
+    """
+
+    target: str
+    title: str = ""
+    loader: str = "server_core.gateway.loader:load_target"
+    path: tuple[str, ...] = field(default_factory=tuple)
+
+    def load(self) -> Application:
+        """Import the application.  Raises AppLoadError, with the traceback when the application's code is at fault."""
+        sys.path[:0] = [entry for entry in self.path if entry not in sys.path]
+        module, _, function = self.loader.partition(":")
+        try:
+            application = getattr(importlib.import_module(module), function)(self.target)
+        except AppLoadError:
+            raise
+        except BaseException as error:  # SystemExit while importing is the application's failure, not our end
+            raise AppLoadError(f"{self.title or self.target} raised {describe(error)} on import", own_traceback())
+        if not callable(application):
+            raise AppLoadError(f"{self.title or self.target} is not callable: it is a {type(application).__name__}")
+        return application  # type: ignore[no-any-return]
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line: ``NameError: name 'x' is not defined``."""
+    return traceback.format_exception_only(type(error), error)[-1].strip()
+
+
+def own_traceback() -> str:
+    """The current exception's traceback without the frames of this server and of importlib above the application's."""
+    kind, error, frame = sys.exc_info()
+    while frame is not None and frame.tb_next is not None:
+        name = frame.tb_frame.f_globals.get("__name__", "")
+        if not name.startswith(("server_core.", "importlib", "django_serve", "flask_serve")):
+            break
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(kind, error, frame))
+
+
+def load_target(target: str) -> Application:
+    """Import ``module:callable`` (dots allowed in the callable) or ``module:factory(literals)``; default ``:app``.
+
+    Raises AppLoadError with one sentence for a name that is not there; what the module itself raises goes through.
+    """
+    module_name, _, expression = target.partition(":")
+    if not module_name:
+        raise AppLoadError(f"the application {target!r} names no module: write it as module:callable")
+    names, arguments, keywords = _parse(target, expression)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # Only when the named module itself (or its package) is missing is it the name that is wrong.
+        if error.name is not None and (module_name + ".").startswith(error.name + "."):
+            raise AppLoadError(
+                f"no module named {error.name!r}, so the application {target!r} cannot be imported: "
+                "check the name, or set chdir to the folder that holds it"
+            )
+        raise
+    candidates = [names] if names else [["app"], ["application"]]
+    for candidate in candidates:
+        found_here = found
+        try:
+            for name in candidate:
+                found_here = getattr(found_here, name)
+        except AttributeError:
+            continue
+        break
+    else:
+        missing = ".".join(candidates[0]) if names else '"app" or "application"'
+        raise AppLoadError(f"module {module_name!r} has no {missing}: write the application as module:callable")
+    if arguments is not None:
+        if not callable(found_here):
+            raise AppLoadError(f"{target!r} calls what is not callable: it is a {type(found_here).__name__}")
+        found_here = found_here(*arguments, **keywords)
+    if not callable(found_here):
+        raise AppLoadError(f"the application {target!r} is not callable: it is a {type(found_here).__name__}")
+    return found_here  # type: ignore[no-any-return]
+
+
+def _parse(target: str, expression: str) -> tuple[list[str], list[Any] | None, dict[str, Any]]:
+    """The names on the way to the object, and the literal arguments of a factory (None when it is no call)."""
+    refusal = AppLoadError(
+        f'the application {target!r} is neither module:callable nor module:factory("literal", key=1): '
+        "only literals can be arguments"
+    )
+    if not expression:
+        return [], None, {}
+    try:
+        node = ast.parse(expression, mode="eval").body
+        arguments: list[Any] | None = None
+        keywords: dict[str, Any] = {}
+        if isinstance(node, ast.Call):
+            arguments = [ast.literal_eval(argument) for argument in node.args]
+            keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords if keyword.arg}
+            if len(keywords) != len(node.keywords):
+                raise refusal
+            node = node.func
+        names: list[str] = []
+        while isinstance(node, ast.Attribute):
+            names.insert(0, node.attr)
+            node = node.value
+        if not isinstance(node, ast.Name):
+            raise refusal
+    except (SyntaxError, ValueError):
+        raise refusal
+    return [node.id, *names], arguments, keywords

@@ -1,0 +1,433 @@
+"""Speaks PEP 3333 with an application: environ in, answer out; knows nothing of sockets, threads and waiting.
+
+What it has to say to the client goes to a ``Sink``, which each worker class brings along.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from logging import Logger
+from types import TracebackType
+from typing import IO, Any, Protocol
+
+from server_core.http.fields import Fields
+from server_core.http.response import (
+    ASKS_CLOSE,
+    CHUNKED,
+    CLOSE,
+    DATE,
+    DROPPED,
+    HEADER_LINES,
+    KEEP_ALIVE,
+    LAST_CHUNK,
+    LENGTH,
+    STATUS_LINES,
+    error_page,
+)
+
+Environ = dict[str, Any]
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
+WSGIApplication = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+class ClientGone(OSError):
+    """The client closed the connection or did not take the answer in time; nobody's fault and never a traceback."""
+
+
+class Sink(Protocol):
+    """Where an answer goes.  Each method raises ClientGone once there is nobody to send to."""
+
+    def send_part(self, data: bytes) -> None:
+        """Send now, whatever follows."""
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+        """Send ``count`` bytes of a file; owns ``descriptor`` from now on."""
+
+    def send_last(self, data: bytes, keep_alive: bool) -> None:
+        """Send the end of the answer; the connection is not the answer's any more."""
+
+    def cut(self) -> None:
+        """End the connection so that the client sees that the answer is not whole."""
+
+
+class ServerLines:
+    """The header lines that the server adds to every answer; ``tick`` renews the date, once a second."""
+
+    __slots__ = ("both", "date", "server")
+
+    def __init__(self, server: bytes) -> None:
+        self.server = b"Server: " + server + b"\r\n" if server else b""
+        self.date = self.both = b""
+
+    def tick(self, date: str) -> None:
+        """Take over the text of a Date field."""
+        self.date = b"Date: " + date.encode("ascii") + b"\r\n"
+        self.both = self.date + self.server
+
+
+class FileWrapper:
+    """``wsgi.file_wrapper``: a file as an iterable (PEP 3333), which the server may send by sendfile(2) instead."""
+
+    def __init__(self, filelike: IO[bytes], block_size: int = 65536) -> None:
+        self.filelike = filelike
+        self.block_size = block_size
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        block = self.filelike.read(self.block_size)
+        if not block:
+            raise StopIteration
+        return block
+
+    def extent(self) -> tuple[int, int, int] | None:
+        """Descriptor, offset and bytes to the end when this is a plain file, else None.
+
+        Only the io classes whose bytes are the file's own count: a GzipFile has a descriptor too, and other bytes.
+        """
+        file: Any = self.filelike
+        while not isinstance(file, (io.BufferedReader, io.BufferedRandom, io.FileIO)):
+            inner = getattr(file, "file", None)  # tempfile's and Django's wrappers
+            if inner is None or inner is file:
+                return None
+            file = inner
+        try:
+            status = os.fstat(file.fileno())
+            return (file.fileno(), file.tell(), status.st_size - file.tell()) if stat.S_ISREG(status.st_mode) else None
+        except (OSError, ValueError):
+            return None
+
+
+def make_environ(
+    base: Environ,
+    fields: Fields,
+    method: str,
+    target: str,
+    path: str,
+    query: str,
+    minor: int,
+    body: IO[bytes],
+    address: str,
+    port: str,
+) -> Environ:
+    """The environ of one request; ``base`` holds what is the same for every request on a listener."""
+    environ = base.copy()
+    environ.update(fields)
+    environ["REQUEST_METHOD"] = method
+    environ["PATH_INFO"] = path if "%" not in path else unquote(path)
+    environ["QUERY_STRING"] = query
+    environ["RAW_URI"] = environ["REQUEST_URI"] = target
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if minor else "HTTP/1.0"
+    environ["REMOTE_ADDR"] = address
+    environ["REMOTE_PORT"] = port
+    environ["wsgi.input"] = body
+    return environ
+
+
+def unquote(path: str) -> str:
+    """Percent-decoded path as latin-1 text (PEP 3333, "Unicode Issues"); a stray "%" stays as it is."""
+    first, *parts = path.split("%")
+    decoded = [first]
+    for part in parts:
+        try:
+            decoded.append(bytes.fromhex(part[:2]).decode("latin-1") + part[2:] if part[:2].isalnum() else "%" + part)
+        except ValueError:
+            decoded.append("%" + part)
+    return "".join(decoded)
+
+
+class Response:
+    """One answer, from ``start_response`` to its last byte.
+
+    ``status`` and ``headers`` are the application's last word, ``sent`` counts bytes of body.
+    """
+
+    __slots__ = (
+        "_added",
+        "_bodyless",
+        "_chunked",
+        "_ended",
+        "_head_only",
+        "_head_sent",
+        "_keep_alive",
+        "_left",
+        "_lines",
+        "_log",
+        "_minor",
+        "_server_lines",
+        "_sink",
+        "headers",
+        "sent",
+        "status",
+    )
+
+    def __init__(
+        self, sink: Sink, server_lines: ServerLines, log: Logger, head_only: bool, minor: int, keep_alive: bool
+    ) -> None:
+        self._sink = sink
+        self._server_lines = server_lines
+        self._log = log
+        self._head_only = head_only
+        self._minor = minor
+        self._keep_alive = keep_alive
+        self._head_sent = self._ended = self._chunked = False
+        self._left = -1  # body bytes that the declared Content-Length still allows; -1 when none is declared
+        self.status = ""
+        self.headers: list[tuple[str, str]] = []
+        self.sent = 0
+
+    # -- what the application calls
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333: keep status and headers until the first block; checks them at once, so that the error is near."""
+        if exc_info is not None:
+            try:
+                if self._head_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # no reference cycle through the traceback
+        elif self.status:
+            raise RuntimeError("start_response was called twice without exc_info (PEP 3333)")
+        lines = [STATUS_LINES[status]]
+        self._left = -1
+        added = self._server_lines.both
+        for header in headers:
+            line, kind = HEADER_LINES[header]
+            if not kind:
+                lines.append(line)
+            elif kind == LENGTH:
+                if self._left >= 0:
+                    raise ValueError("more than one Content-Length header")
+                self._left = int(header[1])
+            elif kind != DROPPED:
+                added = self._special(line, kind, lines, added)
+        self._lines = lines
+        self._added = added
+        self.headers = headers
+        self._bodyless = self._head_only or status[:3] in ("204", "304")
+        self.status = status
+        return self._write
+
+    def _special(self, line: bytes, kind: int, lines: list[bytes], added: bytes) -> bytes:
+        """The application says what the server would have said: its word stands, and is not doubled."""
+        if kind == ASKS_CLOSE:
+            self._keep_alive = False
+            return added
+        lines.append(line)
+        return added.replace(self._server_lines.date if kind == DATE else self._server_lines.server, b"")
+
+    def _write(self, data: bytes) -> None:
+        """The write() callable of PEP 3333: sent before this returns or kept by the sink."""
+        if type(data) is not bytes:
+            raise TypeError(f"write() takes bytes, not {type(data).__name__}")
+        if data:
+            self._send_block(data, whole=False)
+
+    # -- what the gateway calls
+
+    def send(self, result: Iterable[bytes]) -> None:
+        """Send what the application returned; close() is the caller's.  Raises what the application raises."""
+        kind = type(result)
+        if (kind is list or kind is tuple) and not self._head_sent:
+            body = result[0] if len(result) == 1 else b"".join(result)  # type: ignore[index,arg-type]
+            if type(body) is not bytes:
+                raise TypeError(f"the application's iterable gave {type(body).__name__}, not bytes")
+            self._send_whole(body)
+            return
+        if kind is FileWrapper and not self._head_sent and self._send_file(result):  # type: ignore[arg-type]
+            return
+        for block in result:
+            if type(block) is not bytes:
+                raise TypeError(f"the application's iterable gave {type(block).__name__}, not bytes")
+            if block:
+                self._send_block(block, whole=True)
+        self._finish()
+
+    def fail(self) -> None:
+        """The application failed: 500 if nothing has been sent, else cut the connection (never a quiet end)."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._head_sent:
+            self._sink.cut()
+            return
+        self.status = "500 Internal Server Error"
+        page = error_page(500, self._server_lines.both, head_only=self._head_only)
+        self._sink.send_last(page, keep_alive=False)
+
+    # -- how it is put on the wire
+
+    def _head(self, length: int) -> list[bytes]:
+        """All header lines; ``length`` is the Content-Length to state when the application stated none, or -1."""
+        if not self.status:
+            raise RuntimeError("the application never called start_response (PEP 3333)")
+        lines = self._lines
+        if self._left >= 0:
+            length = self._left
+        if self.status[:3] != "204":  # RFC 9110, 8.6: no Content-Length in a 204
+            if length >= 0:
+                lines.append(b"Content-Length: %d\r\n" % length)
+            elif not self._bodyless:
+                if self._minor:
+                    self._chunked = True
+                    lines.append(CHUNKED)
+                else:
+                    self._keep_alive = False
+        lines.append(self._added)
+        if not self._keep_alive:
+            lines.append(CLOSE)
+        elif not self._minor:
+            lines.append(KEEP_ALIVE)
+        lines.append(b"\r\n")
+        self._head_sent = True
+        return lines
+
+    def _send_whole(self, body: bytes) -> None:
+        """The usual answer: all of it is there, so head and body leave in one piece."""
+        size = len(body)
+        bodyless = self.status and self._bodyless
+        if self.status and self._left >= 0 and self._left != size and not bodyless:
+            body = self._misfit(body, size)
+            size = len(body)
+        # What GET would state: an empty body in answer to HEAD, or a 304, says nothing of GET's.
+        lines = self._head(size if not bodyless or (size and self._head_only) else -1)
+        if not bodyless:
+            lines.append(body)
+            self.sent = size
+        self._ended = True
+        self._sink.send_last(b"".join(lines), self._keep_alive)
+
+    def _misfit(self, body: bytes, size: int) -> bytes:
+        if size > self._left:
+            self._log.error("The application sent more bytes than its Content-Length of %d: cut there.", self._left)
+            return body[: self._left]
+        self._too_short(size)
+        return body
+
+    def _too_short(self, size: int) -> None:
+        self._log.error(
+            "The application sent %d bytes but stated a Content-Length of %d: the connection is closed, "
+            "so that the client can tell.",
+            size,
+            self.sent + self._left if self._head_sent else self._left,
+        )
+        self._keep_alive = False
+
+    def _send_block(self, block: bytes, whole: bool) -> None:
+        """One non-empty block; ``whole`` when a block that fills the Content-Length may be the last one."""
+        if self._ended:
+            if block and not self._bodyless:
+                self._log.error("The application sent more bytes than its Content-Length: cut there.")
+            return
+        parts = self._head(-1) if not self._head_sent else []
+        if self._bodyless:
+            if parts:
+                self._sink.send_part(b"".join(parts))
+            return
+        if self._left >= 0:
+            if len(block) > self._left:
+                self._log.error("The application sent more bytes than its Content-Length: cut there.")
+                block = block[: self._left]
+            self._left -= len(block)
+        self.sent += len(block)
+        if self._chunked:
+            parts += (b"%x\r\n" % len(block), block, b"\r\n")
+        else:
+            parts.append(block)
+        data = b"".join(parts) if len(parts) > 1 else block
+        if whole and self._left == 0:
+            self._ended = True
+            self._sink.send_last(data, self._keep_alive)
+        else:
+            self._sink.send_part(data)
+
+    def _send_file(self, wrapper: FileWrapper) -> bool:
+        """Hand a plain file to the sink; False when it is none, and must be iterated like anything else."""
+        extent = wrapper.extent() if self.status and not self._bodyless else None
+        if extent is None or extent[2] <= 0:
+            return False
+        descriptor, offset, count = extent
+        if self._left > count:
+            self._too_short(count)
+        elif self._left >= 0:
+            count = self._left
+        self._sink.send_part(b"".join(self._head(count)))
+        self._left = 0
+        self.sent = count
+        if count:
+            self._sink.send_file(os.dup(descriptor), offset, count)
+        self._finish()
+        return True
+
+    def _finish(self) -> None:
+        """The iterable is exhausted."""
+        if self._ended:
+            return
+        if not self._head_sent:
+            self._send_whole(b"")
+            return
+        self._ended = True
+        if self._left > 0 and not self._bodyless:
+            self._too_short(self.sent)
+        self._sink.send_last(LAST_CHUNK if self._chunked else b"", self._keep_alive)
+
+
+def respond(application: WSGIApplication, environ: Environ, response: Response, log: Logger) -> None:
+    """Call the application and send its answer; whatever it raises is logged and answered, never passed on.
+
+    SystemExit and KeyboardInterrupt raised by the application end one request, not the worker.
+    """
+    result: Iterable[bytes] = ()
+    try:
+        result = application(environ, response.start_response)
+        response.send(result)
+    except ClientGone:
+        pass
+    except BaseException:
+        log.exception("Error in the application at %s %s", environ["REQUEST_METHOD"], environ["RAW_URI"])
+        fail(response)
+    finally:
+        if type(result) is not list:
+            close = getattr(result, "close", None)
+            if close is not None:
+                try:
+                    close()
+                except BaseException:
+                    log.exception("Error in close() at %s %s", environ["REQUEST_METHOD"], environ["RAW_URI"])
+
+
+def fail(response: Response) -> None:
+    """End a failed answer; a client that is gone does not need it."""
+    try:
+        response.fail()
+    except ClientGone:
+        pass
+
+
+def base_environ(
+    name: str, port: str, software: str, *, multithread: bool, multiprocess: bool, errors: IO[str]
+) -> Environ:
+    """The part of an environ that is the same for every request on a listener (PEP 3333, "environ Variables")."""
+    return {
+        "SCRIPT_NAME": "",
+        "SERVER_NAME": name,
+        "SERVER_PORT": port,
+        "SERVER_SOFTWARE": software,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.errors": errors,
+        "wsgi.multithread": multithread,
+        "wsgi.multiprocess": multiprocess,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        # Not in PEP 3333, but read by Werkzeug and others: the input ends by itself, also when it came in chunks.
+        "wsgi.input_terminated": True,
+    }

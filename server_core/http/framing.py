@@ -1,0 +1,145 @@
+"""Knows where a request body ends (RFC 9112, sections 6 and 7); not where its bytes are kept.
+
+A body is fed the bytes as they come and hands out the pieces that belong to it.  Both kinds have the same three
+names: ``feed``, ``done`` and ``rest`` (the bytes after the body, once it is done).
+"""
+
+from __future__ import annotations
+
+import re
+
+from server_core.errors import ProtocolError
+from server_core.http.head import FIELD_VALUE, TCHAR, HeadLimits
+
+# RFC 9112, 7.1.1: BWS is allowed round the marks of an extension, not after a bare size.
+_EXTENSIONS = (
+    rf'((?:[ \t]*;[ \t]*[{TCHAR}]+(?:[ \t]*=[ \t]*(?:[{TCHAR}]+|"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"))?)*)'
+)
+_match_size = re.compile(rf"([0-9A-Fa-f]{{1,16}}){_EXTENSIONS}\r\n".encode("latin-1")).fullmatch
+_is_trailer = re.compile(rf"[{TCHAR}]+:{FIELD_VALUE}\r\n".encode("latin-1")).fullmatch
+
+MAX_SIZE_LINE = 4096
+MAX_EXTENSION_BYTES = 16384
+MAX_CHUNK = 2**63 - 1
+
+
+class LengthBody:
+    """A body of ``length`` bytes, by Content-Length (RFC 9112, 6.3, rule 6)."""
+
+    __slots__ = ("left", "rest")
+
+    def __init__(self, length: int) -> None:
+        self.left = length
+        self.rest = b""
+
+    @property
+    def done(self) -> bool:
+        """Is the body whole?"""
+        return self.left == 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Bytes from the connection in, pieces of the body out."""
+        if len(data) > self.left:
+            data, self.rest = data[: self.left], data[self.left :]
+        self.left -= len(data)
+        return [data]
+
+
+class ChunkedBody:
+    """A chunked body with its trailer section (RFC 9112, 7.1); trailers are checked, counted and dropped.
+
+    ``feed`` raises ProtocolError 400 for a malformed chunk and 431 for too many trailers.
+    """
+
+    __slots__ = ("_chunk", "_extensions", "_fields", "_limits", "_pending", "_state", "_trailers", "done", "rest")
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
+        self._state = self._size
+        self._pending = b""  # an unfinished line
+        self._chunk = 0  # bytes of the open chunk that are still to come
+        self._extensions = 0
+        self._trailers = 0
+        self._fields = 0
+        self.done = False
+        self.rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Bytes from the connection in, pieces of the body out."""
+        if self._pending:
+            data, self._pending = self._pending + data, b""
+        pieces: list[bytes] = []
+        position = 0
+        while not self.done:
+            following = self._state(data, position, pieces)
+            if following < 0:
+                self._pending = data[position:]
+                return pieces
+            position = following
+        self.rest = data[position:]
+        return pieces
+
+    # Each state reads one thing at ``position`` and returns the position behind it, or -1 when it is not whole yet.
+
+    def _size(self, data: bytes, position: int, pieces: list[bytes]) -> int:
+        end = self._line(data, position, MAX_SIZE_LINE, 400)
+        if end < 0:
+            return -1
+        found = _match_size(data, position, end)
+        if found is None:
+            raise ProtocolError(400, "a malformed chunk size")
+        self._extensions += len(found[2])
+        if self._extensions > MAX_EXTENSION_BYTES:
+            raise ProtocolError(400, "too many bytes of chunk extensions")
+        self._chunk = int(found[1], 16)
+        if self._chunk > MAX_CHUNK:
+            raise ProtocolError(400, "a chunk size beyond all measure")
+        self._state = self._data if self._chunk else self._trailer
+        return end
+
+    def _data(self, data: bytes, position: int, pieces: list[bytes]) -> int:
+        piece = data[position : position + self._chunk]
+        if not piece:
+            return -1
+        pieces.append(piece)
+        self._chunk -= len(piece)
+        if not self._chunk:
+            self._state = self._data_end
+        return position + len(piece)
+
+    def _data_end(self, data: bytes, position: int, pieces: list[bytes]) -> int:
+        ending = data[position : position + 2]
+        if ending == b"\r\n":
+            self._state = self._size
+            return position + 2
+        if ending in (b"", b"\r"):
+            return -1
+        raise ProtocolError(400, "chunk data that does not end in CR LF")  # CVE-2025-43859
+
+    def _trailer(self, data: bytes, position: int, pieces: list[bytes]) -> int:
+        end = self._line(data, position, self._limits.field + 2, 431)
+        if end < 0:
+            return -1
+        if end - position == 2 and data[position] == 13:
+            self.done = True
+            return end
+        if not _is_trailer(data, position, end):
+            raise ProtocolError(400, "a malformed trailer")
+        self._fields += 1
+        self._trailers += end - position
+        if self._fields > self._limits.fields or self._trailers > self._limits.head:
+            raise ProtocolError(431, "too many trailers (limit_request_fields, limit_request_head)")
+        return end
+
+    @staticmethod
+    def _line(data: bytes, position: int, limit: int, status: int) -> int:
+        """The position behind the line that begins at ``position``, or -1 while it is open."""
+        newline = data.find(b"\n", position, position + limit)
+        if newline >= 0:
+            return newline + 1
+        if len(data) - position >= limit:
+            raise ProtocolError(status, f"a line of {limit} bytes or more in a chunked body")
+        return -1
+
+
+Body = LengthBody | ChunkedBody

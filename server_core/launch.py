@@ -1,0 +1,133 @@
+"""What all front doors have in common: from layers to a running server, or to one clear sentence; knows no framework.
+
+A front door collects what its framework and its command line say.  The file and the environment are read here, so
+that they mean the same behind every door.  A door whose process has imported a framework already hands over to a clean
+interpreter (same process id), because the arbiter must never hold application code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import click
+
+from server_core.config.environment import environment_layer
+from server_core.config.files import file_layer
+from server_core.config.layers import Layer, Resolved, from_json, resolve, to_json
+from server_core.config.manual import show_config
+from server_core.errors import ConfigError, ServeError
+from server_core.gateway.loader import AppSpec
+
+
+@dataclass(frozen=True)
+class Call:
+    """How the server was called: what the front door knows, and what it is asked to do.
+
+    ``spec`` is the application as the framework finds it; the setting ``wsgi_app`` wins over it.
+    """
+
+    layers: list[Layer]
+    spec: AppSpec | None = None
+    config: str | None = None
+    check_config: bool = False
+    show_config: bool = False
+    command: str = "prefork-serve"
+    notes: list[str] = field(default_factory=list)
+
+
+def run(call: Call) -> int:
+    """Do what was asked; returns the exit status after telling on standard error what went wrong, if anything did."""
+    try:
+        if os.name != "posix":
+            raise ServeError("prefork-serve runs on Linux and macOS: Windows has no fork()")
+        resolved = resolve([file_layer(call.config), environment_layer(os.environ), *call.layers])
+        if call.show_config:
+            click.echo(show_config(resolved))
+            if not call.check_config:
+                return 0
+        from server_core.server import Server  # not before here: it needs a POSIX system
+
+        server = Server(resolved, _spec(call, resolved))
+        if call.check_config:
+            server.check()
+            click.echo("The settings are right and the application can be imported.", err=True)
+            return 0
+        server.serve()
+    except ServeError as error:
+        tell(error)
+        return error.exit_code
+    return 0
+
+
+def tell(error: ServeError) -> None:
+    """One sentence on standard error, and the traceback when the application's code is at fault."""
+    click.echo(f"Error: {error}", err=True)
+    if error.details:
+        click.echo(error.details.rstrip("\n"), err=True)
+
+
+def _spec(call: Call, resolved: Resolved) -> AppSpec:
+    named = resolved.settings.application.wsgi_app
+    if named is not None:
+        return AppSpec(named, named, path=call.spec.path if call.spec is not None else ())
+    if call.spec is None:
+        raise ConfigError(
+            f"no application was named: {call.command} module:callable, or wsgi_app in the file, "
+            "or SERVE_WSGI_APP in the environment."
+        )
+    return call.spec
+
+
+def path_of_this_process() -> tuple[str, ...]:
+    """The entries of ``sys.path`` that a fresh interpreter would not have: the project's own directories."""
+    installed = {os.path.realpath(path) for path in sysconfig.get_paths().values()}
+    found = []
+    for entry in sys.path:
+        real = os.path.realpath(entry or ".")
+        if os.path.isdir(real) and real not in installed and not real.endswith(("-packages", "lib-dynload")):
+            found.append(real)
+    return tuple(dict.fromkeys(found))
+
+
+def hand_over(call: Call) -> NoReturn:
+    """Replace this process by a clean interpreter that runs ``call``.  Raises ConfigError for what cannot travel."""
+    from server_core.arbiter.boot import fresh_interpreter
+
+    spec = call.spec
+    data = {
+        "layers": to_json(call.layers),
+        "spec": None if spec is None else [spec.target, spec.title, spec.loader, spec.path],
+        "config": call.config,
+        "check_config": call.check_config,
+        "show_config": call.show_config,
+        "command": call.command,
+        "notes": call.notes,
+    }
+    with tempfile.TemporaryFile(prefix="prefork-serve-") as file:
+        file.write(json.dumps(data).encode("ascii"))
+        file.seek(0)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.set_inheritable(file.fileno(), True)
+        command = fresh_interpreter("server_core.launch", str(file.fileno()))
+        os.execv(command[0], command)
+
+
+def main() -> None:
+    """Entry point of the clean interpreter."""
+    with open(int(sys.argv[1]), "rb") as file:
+        data = json.loads(file.read())
+    sys.argv[:] = [data["command"]]
+    data["layers"] = from_json(data["layers"])
+    if data["spec"] is not None:
+        target, title, loader, path = data["spec"]
+        data["spec"] = AppSpec(target, title, loader, tuple(path))
+    for note in data["notes"]:
+        click.echo(note, err=True)
+    raise SystemExit(run(Call(**data)))

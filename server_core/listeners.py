@@ -1,0 +1,157 @@
+"""Opens what a binding names: addresses become listening sockets; knows nothing of who accepts on them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from typing import Any, NamedTuple
+
+from server_core.config.bindings import Binding
+from server_core.errors import StartError
+
+
+class Listener(NamedTuple):
+    """A bound socket with the binding that it was made of."""
+
+    socket: socket.socket
+    binding: Binding
+
+    @property
+    def url(self) -> str:
+        """Where a person finds it: ``http://127.0.0.1:8000`` or ``unix:/run/app.sock``."""
+        if self.socket.family == socket.AF_UNIX:
+            return f"unix:{unix_name(self.socket)}"
+        host, port = self.socket.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def server_name_and_port(self) -> tuple[str, str]:
+        """SERVER_NAME and SERVER_PORT of a WSGI environ; a unix socket has neither, and PEP 3333 wants both."""
+        if self.socket.family == socket.AF_UNIX:
+            return "localhost", "80"
+        host, port = self.socket.getsockname()[:2]
+        return host, str(port)
+
+    def remove_file(self) -> None:
+        """Take a unix socket's file away, at the end of the server's life."""
+        if self.binding.kind == "unix" and not self.binding.is_abstract:
+            try:
+                os.unlink(self.binding.path)
+            except OSError:
+                pass
+
+
+def unix_name(sock: socket.socket) -> str:
+    """A unix socket's address as it is written in a binding."""
+    name = sock.getsockname()
+    text = os.fsdecode(name)
+    return "@" + text[1:] if text.startswith("\0") else text
+
+
+def open_listener(binding: Binding, origin: str, backlog: int, mode: int, owner: tuple[int, int]) -> Listener:
+    """Bind and listen.  ``mode`` and ``owner`` (user, group; -1 leaves one alone) are for the file of a unix socket.
+
+    Raises StartError with one sentence that says where the address came from and what to do.
+    """
+    try:
+        sock = _open(binding, mode, owner)
+        sock.listen(backlog)
+    except OSError as error:
+        raise StartError(f"cannot listen on {binding} ({origin}): {_reason(binding, error)}") from error
+    sock.setblocking(False)
+    if sock.family != socket.AF_UNIX:
+        # Accepted sockets inherit it: an answer's last part must not wait for an acknowledgement.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return Listener(sock, binding)
+
+
+def _open(binding: Binding, mode: int, owner: tuple[int, int]) -> socket.socket:
+    if binding.kind == "fd":
+        sock = socket.socket(fileno=os.dup(binding.fd))
+        if sock.type != socket.SOCK_STREAM:
+            raise OSError(errno.ENOTSOCK, "it is not a stream socket")
+        return sock
+    if binding.kind == "unix":
+        return _open_unix(binding, mode, owner)
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        binding.host, binding.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            # [::]:8000 and 0.0.0.0:8000 can then be bound side by side, as written.
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _open_unix(binding: Binding, mode: int, owner: tuple[int, int]) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        if binding.is_abstract:
+            sock.bind("\0" + binding.path[1:])
+            return sock
+        _remove_stale(binding.path)
+        # Nobody may connect before the mode is what it should be.
+        umask = os.umask(0o777 & ~mode)
+        try:
+            sock.bind(binding.path)
+        finally:
+            os.umask(umask)
+        if owner != (-1, -1):
+            os.chown(binding.path, *owner)
+        os.chmod(binding.path, mode)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Take away the file of a server that is gone; never a file that is no socket, nor one that somebody answers on."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "there is a file of that name, and it is no socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+    raise OSError(errno.EADDRINUSE, "in use")
+
+
+def _reason(binding: Binding, error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return f"the host {binding.host!r} is not known ({error.strerror})"
+    known = {
+        errno.EADDRINUSE: "another program listens there already: stop it, or choose another address",
+        errno.EADDRNOTAVAIL: "that address does not belong to this machine: 0.0.0.0 or [::] stand for all of its own",
+        errno.EACCES: "no permission: ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
+        if binding.kind == "tcp"
+        else "no permission to make a socket in that directory",
+        errno.EBADF: "no such descriptor is open: it has to be inherited from the process that starts the server",
+        errno.ENOTSOCK: "that descriptor is no stream socket",
+        errno.ENOENT: "the directory does not exist",
+    }
+    return known.get(error.errno or 0, error.strerror or str(error))
+
+
+def adopt(descriptor: int) -> socket.socket:
+    """The listening socket behind a descriptor that was inherited from the arbiter."""
+    sock = socket.socket(fileno=descriptor)
+    sock.setblocking(False)
+    return sock
+
+
+def peer_of(peer: Any) -> tuple[str, str]:
+    """REMOTE_ADDR and REMOTE_PORT of what accept() returned; both "" for a unix socket."""
+    return (peer[0], str(peer[1])) if isinstance(peer, tuple) else ("", "")

@@ -1,0 +1,128 @@
+"""What a process is to the operating system: its title, its user, its pid file, its orphans; not what it does."""
+
+from __future__ import annotations
+
+import ctypes
+import grp
+import os
+import pwd
+import sys
+from dataclasses import dataclass
+
+import setproctitle
+
+from server_core.errors import ConfigError, StartError
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True)
+class Account:
+    """As whom the application runs; -1 and "" mean unchanged."""
+
+    user: int = -1
+    group: int = -1
+    name: str = ""
+
+
+def find_account(user: str | int | None, group: str | int | None, origins: tuple[str, str]) -> Account:
+    """Look up a user and a group, by name or number.
+
+    Raises ConfigError for one that does not exist, StartError when this process may not become it.
+    """
+    uid = gid = -1
+    name = ""
+    if user is not None:
+        try:
+            entry = pwd.getpwnam(user) if isinstance(user, str) else pwd.getpwuid(user)
+            uid, gid, name = entry.pw_uid, entry.pw_gid, entry.pw_name
+        except KeyError:
+            if isinstance(user, str):
+                raise ConfigError(f"user: there is no user {user!r} on this machine ({origins[0]}).")
+            uid = user
+    if group is not None:
+        try:
+            gid = grp.getgrnam(group).gr_gid if isinstance(group, str) else group
+        except KeyError:
+            raise ConfigError(f"group: there is no group {group!r} on this machine ({origins[1]}).")
+    if os.geteuid() != 0 and (uid not in (-1, os.geteuid()) or gid not in (-1, os.getegid(), *os.getgroups())):
+        origin = origins[0] if user is not None else origins[1]
+        raise StartError(
+            f"no permission to become another user or group ({origin}): start the server as root, or leave it out"
+        )
+    return Account(uid, gid, name)
+
+
+def drop_privileges(account: Account, umask: int | None) -> None:
+    """Become ``account``, for good; called before any code of the application runs."""
+    if umask is not None:
+        os.umask(umask)
+    if os.geteuid() == 0 and (account.user >= 0 or account.group >= 0):
+        groups = [account.group] if account.group >= 0 else []
+        if account.name and account.group >= 0:
+            groups = os.getgrouplist(account.name, account.group)
+        os.setgroups(groups)
+    if account.group >= 0:
+        os.setgid(account.group)
+    if account.user >= 0:
+        os.setuid(account.user)
+
+
+def set_title(role: str, name: str) -> None:
+    """What ps and top show: ``prefork-serve: worker 2, generation 1 [127.0.0.1:8000 mysite.wsgi:application]``."""
+    setproctitle.setproctitle(f"prefork-serve: {role} [{name}]")
+
+
+def adopt_orphans() -> None:
+    """Become the parent of grandchildren whose parent dies: workers of a dead forkserver stay in the family (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+class PidFile:
+    """The file that holds the arbiter's process number."""
+
+    def __init__(self, path: str, origin: str) -> None:
+        self._path = os.path.abspath(path)
+        self._origin = origin
+
+    def create(self) -> None:
+        """Write the file in one step.  Raises StartError when another live server has it, or it cannot be written."""
+        running = self._running()
+        if running:
+            raise StartError(
+                f"the pid file {self._path} ({self._origin}) belongs to process {running}, which is running: "
+                "stop that server, or give this one another pidfile"
+            )
+        temporary = f"{self._path}.{os.getpid()}"
+        try:
+            with open(temporary, "w", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n")
+            os.chmod(temporary, 0o644)
+            os.rename(temporary, self._path)
+        except OSError as error:
+            raise StartError(f"cannot write the pid file {self._path} ({self._origin}): {error.strerror}") from error
+
+    def _running(self) -> int:
+        """The live process that the file names, or 0."""
+        try:
+            with open(self._path, encoding="ascii") as file:
+                pid = int(file.read().strip() or 0)
+            if pid in (0, os.getpid()):
+                return 0
+            os.kill(pid, 0)
+        except PermissionError:
+            return pid
+        except (OSError, ValueError):
+            return 0
+        return pid
+
+    def remove(self) -> None:
+        """Take the file away if it is still ours."""
+        try:
+            with open(self._path, encoding="ascii") as file:
+                ours = file.read().strip() == str(os.getpid())
+            if ours:
+                os.unlink(self._path)
+        except OSError:
+            pass

@@ -1,0 +1,1 @@
+"""Development: tells the arbiter when a file of the application has changed."""

@@ -1,0 +1,46 @@
+"""Shared memory with one slot for each worker: what it is and when it last showed a sign of life.
+
+Written by the worker about once a second, read by the arbiter at any time; survives the worker.  No locks: each field
+has one writer, and each is written in one piece.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import tempfile
+from typing import NamedTuple
+
+_SLOT = struct.Struct("=qddQ")
+_SLOT_BYTES = 64
+
+
+class Score(NamedTuple):
+    """One slot as read."""
+
+    pid: int
+    started: float  # monotonic seconds
+    beat: float  # monotonic seconds of the last sign of life, 0 before the first
+    requests: int
+
+
+class Scoreboard:
+    """``slots`` slots behind ``descriptor``, which children inherit."""
+
+    def __init__(self, slots: int, descriptor: int | None = None) -> None:
+        if descriptor is None:
+            with tempfile.TemporaryFile(prefix="prefork-serve-scoreboard-") as file:
+                file.truncate(slots * _SLOT_BYTES)
+                descriptor = os.dup(file.fileno())
+        self.descriptor = descriptor
+        self.slots = slots
+        self._memory = mmap.mmap(descriptor, slots * _SLOT_BYTES)
+
+    def write(self, slot: int, score: Score) -> None:
+        """Fill a slot; by its worker, or by the arbiter before that worker exists."""
+        _SLOT.pack_into(self._memory, slot * _SLOT_BYTES, *score)
+
+    def read(self, slot: int) -> Score:
+        """What a slot says."""
+        return Score(*_SLOT.unpack_from(self._memory, slot * _SLOT_BYTES))

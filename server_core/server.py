@@ -1,0 +1,204 @@
+"""From settings to a running arbiter: what can be refused is refused here, before anything runs."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Iterable
+from logging import Logger
+from time import monotonic
+
+from server_core import __version__
+from server_core.access_log import compile_format
+from server_core.arbiter.arbiter import Arbiter
+from server_core.arbiter.boot import Boot
+from server_core.arbiter.children import Generation, describe_status
+from server_core.arbiter.reports import Reports
+from server_core.config.layers import Resolved
+from server_core.errors import AppLoadError, BootError, ConfigError
+from server_core.gateway.loader import AppSpec
+from server_core.listeners import Listener, open_listener
+from server_core.logs import error_log, prepare_files
+from server_core.process import Account, PidFile, adopt_orphans, find_account, set_title
+from server_core.reload.watcher import Watch
+from server_core.scoreboard import Scoreboard
+from server_core.settings import Settings
+from server_core.workers import find_worker_class
+
+
+class Server:
+    """A server that is about to start: what was resolved, what it is called, as whom it runs."""
+
+    def __init__(self, resolved: Resolved, spec: AppSpec) -> None:
+        """Judge all that can be judged without touching anything.  Raises ConfigError or StartError."""
+        self.settings: Settings = resolved.settings
+        self.origins = resolved.origins
+        settings = self.settings
+        try:
+            os.chdir(settings.application.chdir)
+        except OSError as error:
+            origin = self.origins["chdir"]
+            raise ConfigError(f"chdir: cannot change to {settings.application.chdir!r} ({origin}): {error.strerror}.")
+        directory = os.getcwd()
+        self.spec = AppSpec(spec.target, spec.title or spec.target, spec.loader, (*spec.path, directory))
+        self.title = settings.process.proc_name or self.spec.title
+        worker_class = find_worker_class(settings.workers.worker_class, self.origins["worker_class"])
+        if settings.workers.threads > 1 and not worker_class.concurrent:
+            raise ConfigError(f"worker_class {settings.workers.worker_class} has no threads: leave threads at 1.")
+        compile_format(settings.logs.access_log_format, self.origins["access_log_format"])
+        process = settings.process
+        self.account: Account = find_account(process.user, process.group, (self.origins["user"], self.origins["group"]))
+
+    # -- serving
+
+    def serve(self) -> None:
+        """Run until told to end.  Raises StartError, AppLoadError or BootError; then nothing is left running."""
+        settings = self.settings
+        prepare_files(settings.logs, self.account, self.origins)
+        log = error_log(settings.logs, self.title)
+        pidfile = PidFile(settings.process.pidfile, self.origins["pidfile"]) if settings.process.pidfile else None
+        listeners: list[Listener] = []
+        watch: Watch | None = None
+        if pidfile is not None:
+            pidfile.create()
+        try:
+            self._listen(listeners)
+            adopt_orphans()
+            set_title("arbiter", self._name(listeners))
+            if settings.development.reload:
+                watch = Watch(settings.development, [os.getcwd(), *self.spec.path], log)
+            self._arbiter(listeners, watch, log).run()
+            log.info("Stopped.")
+        finally:
+            if watch is not None:
+                watch.end()
+            for listener in listeners:
+                listener.socket.close()
+                listener.remove_file()
+            if pidfile is not None:
+                pidfile.remove()
+
+    def _listen(self, listeners: list[Listener]) -> None:
+        sockets = self.settings.sockets
+        for binding in sockets.bind:
+            owner = (self.account.user, self.account.group)
+            listeners.append(open_listener(binding, self.origins["bind"], sockets.backlog, sockets.socket_mode, owner))
+
+    def _arbiter(self, listeners: list[Listener], watch: Watch | None, log: Logger) -> Arbiter:
+        settings = self.settings
+        workers = settings.workers.workers
+        # Room for scaling up, and for those who leave while others take their place.
+        scoreboard = Scoreboard(max(64, 4 * workers))
+
+        def make_boot(generation: int, lifeline: int, reports: int) -> Boot:
+            return self._boot(generation, listeners, scoreboard, lifeline, reports)
+
+        def stop_listening() -> None:
+            # New clients are refused as soon as the last worker has taken all that queued before.
+            for listener in listeners:
+                listener.socket.close()
+
+        return Arbiter(
+            workers,
+            settings.timeouts,
+            scoreboard,
+            log,
+            make_boot,
+            on_ready=lambda generation: self._tell_ready(generation, listeners, log),
+            on_drain=stop_listening,
+            patient=settings.development.reload,
+            triggers={watch.descriptor: watch.read} if watch is not None else None,
+        )
+
+    def _boot(
+        self, generation: int, listeners: Iterable[Listener], scoreboard: Scoreboard, lifeline: int, reports: int
+    ) -> Boot:
+        return Boot(
+            generation,
+            self._name(listeners),
+            self.settings,
+            self.spec,
+            self.account,
+            tuple((listener.socket.fileno(), listener.binding) for listener in listeners),
+            (scoreboard.slots, scoreboard.descriptor),
+            lifeline,
+            reports,
+        )
+
+    def _name(self, listeners: Iterable[Listener]) -> str:
+        where = " ".join(listener.url.removeprefix("http://") for listener in listeners)
+        return f"{where} {self.title}".strip()
+
+    def _tell_ready(self, generation: int, listeners: Iterable[Listener], log: Logger) -> None:
+        for line in self._banner(generation, listeners):
+            log.info("%s", line)
+
+    def _banner(self, generation: int, listeners: Iterable[Listener]) -> list[str]:
+        workers = self.settings.workers
+        if generation > 1:
+            return [f"Generation {generation} has taken over."]
+        implied = self.origins["worker_class"]
+        because = f" (because {implied})" if implied == "threads > 1" else ""
+        threads = f"{workers.threads} thread{'s' if workers.threads > 1 else ''}"
+        count = f"{workers.workers} worker{'s' if workers.workers > 1 else ''}"
+        how = "imported once, then forked" if workers.preload_app else "imported by each worker"
+        stop = "Ctrl-C" if sys.stdin is not None and sys.stdin.isatty() else f"kill {os.getpid()}"
+        lines = [
+            f"prefork-serve {__version__} serves {self.spec.title} on {' '.join(each.url for each in listeners)}",
+            f"{count} × {threads}, worker class {workers.worker_class}{because}, generation {generation}, {how}",
+            f"Stop: {stop}. Load the application anew: kill -HUP {os.getpid()}.",
+        ]
+        if self.settings.development.reload:
+            lines.append("Development: the application is loaded anew when one of its files changes (reload).")
+        return lines
+
+    # -- checking
+
+    def check(self) -> None:
+        """Import the application in a child and nothing else.  Raises AppLoadError or BootError when that fails."""
+        read, write = os.pipe()
+        lifeline, end = os.pipe()
+        scoreboard = Scoreboard(1)
+        started = monotonic()
+        generation = Generation(self._boot(0, (), scoreboard, lifeline, write), write, Reports(read), started)
+        limit = self.settings.timeouts.boot_timeout
+        poll = select.poll()
+        poll.register(read, select.POLLIN)
+        try:
+            while not generation.reports.closed:
+                left = started + limit - monotonic()
+                if left <= 0 or not poll.poll(left * 1000):
+                    raise BootError(f"the application is still being imported after {limit:g}s (boot_timeout)")
+                for message in generation.reports.read():
+                    if "failed" in message:
+                        raise AppLoadError(message["failed"], message["details"])
+                    if "imported" in message:
+                        return self._check_import_by_worker(generation)
+            _, status = os.waitpid(generation.pid, 0)
+            generation.pid = 0
+            raise BootError(f"the process that imported the application {describe_status(status)}")
+        finally:
+            os.close(end)
+            generation.close()
+            if generation.pid:
+                os.kill(generation.pid, 9)
+                os.waitpid(generation.pid, 0)
+
+    def _check_import_by_worker(self, generation: Generation) -> None:
+        """Without preload the forkserver has imported nothing yet."""
+        if self.settings.workers.preload_app:
+            return
+        worker = generation.fork(0, monotonic())
+        assert worker is not None
+        poll = select.poll()
+        poll.register(worker.reports.descriptor, select.POLLIN)
+        while not worker.reports.closed:
+            if not poll.poll(self.settings.timeouts.boot_timeout * 1000):
+                raise BootError(f"the application is still being imported after {worker.since:g}s (boot_timeout)")
+            for message in worker.reports.read():
+                if "failed" in message:
+                    raise AppLoadError(message["failed"], message["details"])
+                if "ready" in message:
+                    return
+        raise BootError("the process that imported the application has died")

@@ -1,0 +1,403 @@
+"""Knows every setting, what it means and what it is unless someone says otherwise; does not know how values arrive.
+
+This file is the manual: each section is a chapter, its docstring opens it, and each setting is declared once.  The
+options of the command lines, the names in the environment, the keys of files and frameworks and the reference page are
+all drawn from here.  Names and meanings are Gunicorn's wherever the meaning is the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from server_core.config.bindings import Binding
+from server_core.config.cpus import usable_cpus
+from server_core.config.declare import setting
+from server_core.config.values import (
+    Network,
+    account,
+    address,
+    boolean,
+    choice,
+    duration,
+    integer,
+    list_of,
+    matching,
+    networks,
+    octal_mode,
+    optional,
+    path,
+    size,
+    text,
+)
+
+ACCESS_LOG_FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
+"""Apache's combined format, which every log analyser reads."""
+
+SYSLOG_FACILITIES = (
+    *("auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "syslog", "user", "uucp"),
+    *("local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"),
+)
+
+
+@dataclass(frozen=True)
+class Application:
+    """What is served, and from where it is imported."""
+
+    wsgi_app: str | None = setting(
+        None,
+        optional(text("text", "APP")),
+        flags=(),
+        default_text="none; `manage.py serve` and `flask serve` know their application",
+        help="The application: module:callable, or 'module:factory(\"argument\")' for a function that is called once "
+        "and returns it.  The plain command line takes it as its only argument.",
+    )
+    chdir: str = setting(
+        ".",
+        path(metavar="DIRECTORY"),
+        default_text="the current directory",
+        help="The directory to change to before the application is imported.  Modules and relative paths, those of "
+        "log files and the pid file too, are looked up from there.",
+    )
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """Where the server listens."""
+
+    bind: tuple[Binding, ...] = setting(
+        "127.0.0.1:8000",
+        list_of(address(), "list of addresses"),
+        flags=("-b", "--bind"),
+        env={"PORT": "0.0.0.0:{}"},
+        help="The address to listen on: 127.0.0.1:8000, [::1]:8000, unix:/run/app.sock, unix:@name (Linux, a name "
+        "without a file) or fd://3 (a socket inherited from the process manager).  A host without a port means port "
+        "8000, a port alone means 127.0.0.1, a colon and a port mean all IPv4 addresses of the machine.  Port 0 lets "
+        "the machine choose a free one.  Give several to listen on all of them.  The variable PORT, which "
+        "platforms set, means that port on all IPv4 addresses.",
+    )
+    backlog: int = setting(
+        2048,
+        integer(1, 65535),
+        help="How many new connections the kernel keeps waiting while all workers are busy; more are refused or have "
+        "to try again.  The kernel has a limit of its own (net.core.somaxconn on Linux) and takes the smaller number.",
+    )
+    socket_mode: int = setting(
+        "660",
+        octal_mode(),
+        help="The permissions of unix sockets, in octal.  With 660 the proxy in front has to be the same user or a "
+        "member of the same group; with 666 every user of the machine may connect.",
+    )
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many processes and threads run the application, and for how long one of them lives."""
+
+    workers: int = setting(
+        usable_cpus,
+        integer(1, 4096),
+        flags=("-w", "--workers"),
+        env={"WEB_CONCURRENCY": "{}"},
+        default_text="the number of CPUs that this process may use, by affinity and control group",
+        help="How many worker processes serve requests.  One for each CPU is right for most applications; one that "
+        "waits a lot for databases or other services gets more from threads.  Every worker needs memory of its own.",
+    )
+    worker_class: str = setting(
+        "sync",
+        text("text", "CLASS"),
+        flags=("-k", "--worker-class"),
+        default_text="`sync`, or `gthread` when `threads` is above 1",
+        help="The way in which a worker waits for its clients: sync (one request at a time), gthread (a pool of "
+        "threads), gevent, tornado or asgi.  Slow clients hold up none of them.",
+    )
+    threads: int = setting(
+        1,
+        integer(1, 1024),
+        help="How many requests one worker process may run at the same time, each in a thread.  More than 1 helps an "
+        "application that waits for other services, and needs one whose code may run in threads.",
+    )
+    max_requests: int = setting(
+        0,
+        integer(0, 10**9),
+        help="After how many requests a worker is replaced by a fresh one; 0 means never.  It contains the damage of "
+        "an application that leaks memory.",
+    )
+    max_requests_jitter: int = setting(
+        0,
+        integer(0, 10**9),
+        help="The largest number of requests that is added to max_requests, at random for each worker, so that they "
+        "are not all replaced at once.  It has a meaning only with max_requests.",
+    )
+    preload_app: bool = setting(
+        True,
+        boolean(),
+        flags=("--preload",),
+        help="Import the application once and fork all workers from there: they start in milliseconds and share its "
+        "memory.  Switch it off for an application that starts threads or opens connections while it is imported; "
+        "then every worker imports it for itself.  A reload brings new code either way.",
+    )
+
+
+@dataclass(frozen=True)
+class Timeouts:
+    """How long each thing may take.  Slow clients, slow applications and idle connections have limits of their own."""
+
+    timeout: float = setting(
+        "30s",
+        duration("0", "24h"),
+        flags=("-t", "--timeout"),
+        help="A worker that shows no sign of life for so long is killed and replaced; 0 means never.  In a sync "
+        "worker that is a request that takes longer.  Raise it for an application with long requests.",
+    )
+    graceful_timeout: float = setting(
+        "30s",
+        duration("0", "24h"),
+        help="How long a worker may go on with its running requests when the server stops or reloads; after that it "
+        "is killed.  0 means that it is killed at once.",
+    )
+    boot_timeout: float = setting(
+        "60s",
+        duration("1ms", "24h"),
+        help="How long the application may take to be imported and to become ready.  An import that hangs is given "
+        "up after that time.",
+    )
+    keepalive: float = setting(
+        "75s",
+        duration("0", "24h"),
+        flags=("--keep-alive",),
+        help="How long an idle connection is kept for the next request; 0 closes it after each response.  Let it be "
+        "longer than the same time in the load balancer in front, which is 60 seconds in most of them: otherwise the "
+        "server may close a connection at the very moment at which the load balancer sends a request on it.",
+    )
+    head_timeout: float = setting(
+        "10s",
+        duration("1ms", "24h"),
+        help="How long a client may take to send the whole head of a request, from its first byte.",
+    )
+    body_timeout: float = setting(
+        "30s",
+        duration("1ms", "24h"),
+        help="The longest silence of a client while it sends the body of a request.",
+    )
+    write_timeout: float = setting(
+        "30s",
+        duration("1ms", "24h"),
+        help="The longest time in which a client takes nothing of its response; after that the connection is closed.",
+    )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much a request may be and how much is kept in memory.  No limit can be switched off, only moved."""
+
+    limit_request_line: int = setting(
+        8190,
+        size("64", "64KB"),
+        help="The longest request line in bytes: method, target and version.  Longer ones are answered 414.",
+    )
+    limit_request_fields: int = setting(
+        100,
+        integer(1, 32768),
+        help="The largest number of header fields in a request.  More are answered 431.",
+    )
+    limit_request_field_size: int = setting(
+        8190,
+        size("64", "1MB"),
+        help="The longest header field in bytes, name and value together.  Longer ones are answered 431.  Raise it "
+        "when large cookies or Kerberos tickets are refused.",
+    )
+    limit_request_head: int = setting(
+        "64KB",
+        size("256", "16MB"),
+        help="The largest head of a request in bytes: its request line and all of its header fields.  Larger ones are "
+        "answered 431.",
+    )
+    body_buffer_size: int = setting(
+        "256KB",
+        size("0", "1GB"),
+        help="Request bodies up to this size in bytes wait in memory for the application, larger ones in a temporary "
+        "file; 0 sends all of them to a file.",
+    )
+    response_buffer_size: int = setting(
+        "1MB",
+        size("0", "1GB"),
+        help="What a slow client has not yet taken of its response is kept in memory up to this size in bytes, then in "
+        "a temporary file; 0 sends all of it to a file.",
+    )
+    response_file_size: int = setting(
+        "1GB",
+        size("0", "1TB"),
+        help="How large that temporary file may become, in bytes; beyond it the application waits for the client.  0 "
+        "means that no file is used.",
+    )
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """Which proxies are believed when they say who the client is.
+
+    A client can send the same header fields as a proxy, so nobody is believed unless named here."""
+
+    forwarded_allow_ips: tuple[Network, ...] = setting(
+        "",
+        networks(),
+        env={"FORWARDED_ALLOW_IPS": "{}"},
+        default_text="nobody",
+        help="The proxies whose word counts for the client's address and scheme: addresses and networks such as "
+        "10.0.0.0/8, or * for everyone.  Use * only where no client can reach this server but through the proxy.",
+    )
+    forwarded_header: str = setting(
+        "x-forwarded",
+        choice("x-forwarded", "forwarded"),
+        help="The header fields that these proxies set: x-forwarded for X-Forwarded-For and X-Forwarded-Proto, or "
+        "forwarded for the field of RFC 7239.  The other is not read: a proxy passes it on as the client sent it.",
+    )
+
+
+@dataclass(frozen=True)
+class Process:
+    """As whom the server runs, and how it can be found among other processes."""
+
+    user: str | int | None = setting(
+        None,
+        optional(account("user")),
+        flags=("-u", "--user"),
+        default_text="unchanged",
+        help="The user to become, by name or number, before the application is imported.  The server has to be "
+        "started by root for that.",
+    )
+    group: str | int | None = setting(
+        None,
+        optional(account("group")),
+        flags=("-g", "--group"),
+        default_text="unchanged, or that of `user`",
+        help="The group to become, by name or number, before the application is imported.",
+    )
+    umask: int | None = setting(
+        None,
+        optional(octal_mode()),
+        flags=("-m", "--umask"),
+        default_text="unchanged",
+        help="The permissions, in octal, that files of the application and the server never get: with 027 others may "
+        "not read them.  For the mode of unix sockets see socket_mode.",
+    )
+    pidfile: str | None = setting(
+        None,
+        optional(path()),
+        flags=("-p", "--pid"),
+        default_text="none",
+        help="The file that holds the process number of the server while it runs.",
+    )
+    proc_name: str | None = setting(
+        None,
+        optional(text("text", "NAME")),
+        flags=("-n", "--name"),
+        default_text="the name of the application",
+        help="The name of this server in the titles of its processes, as ps and top show them.  Give one when "
+        "several servers run the same application.",
+    )
+
+
+@dataclass(frozen=True)
+class Logs:
+    """What is written down, in which form, and where."""
+
+    accesslog: str | None = setting(
+        None,
+        optional(path()),
+        flags=("--access-logfile",),
+        default_text="none: requests are not logged",
+        help="The file that gets a line for every request; - means standard output.",
+    )
+    access_log_format: str = setting(
+        ACCESS_LOG_FORMAT,
+        text("text", "FORMAT"),
+        flags=("--access-logformat",),
+        help="The form of a line of the access log.  The names in brackets are Gunicorn's: h is the client's address, "
+        "t the time, r the request line, s the status, b the size of the response, f the referrer, a the user agent, "
+        "L the time taken in seconds.",
+    )
+    errorlog: str = setting(
+        "-",
+        path(),
+        flags=("--error-logfile", "--log-file"),
+        default_text="`-`, standard error",
+        help="The file that gets what the server has to say: starts, stops, reloads and errors; - means standard "
+        "error.",
+    )
+    loglevel: str = setting(
+        "info",
+        choice("debug", "info", "warning", "error", "critical"),
+        flags=("--log-level",),
+        help="The least important kind of message that is still written to the error log.",
+    )
+    syslog: bool = setting(
+        False,
+        boolean(),
+        flags=("--log-syslog",),
+        help="Send the messages of both logs to syslog as well.",
+    )
+    syslog_addr: str = setting(
+        "udp://localhost:514",
+        matching(
+            r"(udp|tcp)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?|unix://[^#]+(#(dgram|stream))?",
+            "address of a syslog server",
+            "ADDRESS",
+            "is not the address of a syslog server: write udp://localhost:514, tcp://host:514 or unix:///dev/log",
+        ),
+        flags=("--log-syslog-to",),
+        help="Where syslog listens: udp://HOST:PORT, tcp://HOST:PORT or unix://PATH, the latter also with #dgram or "
+        "#stream at its end to choose the kind of socket.",
+    )
+    syslog_prefix: str | None = setting(
+        None,
+        optional(text("text", "NAME")),
+        flags=("--log-syslog-prefix",),
+        default_text="the name of the server, see `proc_name`",
+        help="The program name in the lines that go to syslog.",
+    )
+    syslog_facility: str = setting(
+        "user",
+        choice(*SYSLOG_FACILITIES),
+        flags=("--log-syslog-facility",),
+        help="The facility under which syslog files the lines.",
+    )
+
+
+@dataclass(frozen=True)
+class Development:
+    """What helps while the code is being written, and has no place in production."""
+
+    reload: bool = setting(
+        False,
+        boolean(),
+        help="Load the application anew whenever one of its files changes.",
+    )
+    reload_engine: str = setting(
+        "auto",
+        choice("auto", "watchfiles", "poll"),
+        help="How changes are noticed: watchfiles is told by the system and needs the package of that name, poll looks "
+        "at every file about once a second, auto takes watchfiles where it is installed.",
+    )
+    reload_extra_files: tuple[str, ...] = setting(
+        "",
+        list_of(path(), "list of paths"),
+        flags=("--reload-extra-file",),
+        default_text="none",
+        help="Further files to watch besides the modules of the application, such as templates or a file of settings.",
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings, one attribute for each section.  A part of the server is given the section that it needs."""
+
+    application: Application = field(default_factory=Application)
+    sockets: Sockets = field(default_factory=Sockets)
+    workers: Workers = field(default_factory=Workers)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    limits: Limits = field(default_factory=Limits)
+    proxy: Proxy = field(default_factory=Proxy)
+    process: Process = field(default_factory=Process)
+    logs: Logs = field(default_factory=Logs)
+    development: Development = field(default_factory=Development)

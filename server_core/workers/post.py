@@ -1,0 +1,154 @@
+"""A worker's place in the family: what it was given, whom it reports to, and how it ends; not how it waits.
+
+``work`` is the life of a worker process, from just after the fork to its exit status.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from logging import Logger
+from typing import TextIO
+
+from server_core import __version__
+from server_core.access_log import AccessLog
+from server_core.engine.engine import Engine
+from server_core.engine.site import Site
+from server_core.errors import AppLoadError
+from server_core.gateway.loader import Application, AppSpec
+from server_core.gateway.wsgi import base_environ
+from server_core.listeners import Listener
+from server_core.logs import syslog_handler
+from server_core.process import set_title
+from server_core.scoreboard import Score, Scoreboard
+from server_core.settings import Settings
+from server_core.signals import SignalPipe
+from server_core.workers import load_worker_class
+
+SOFTWARE = f"prefork-serve/{__version__}"
+
+
+def report(descriptor: int, **message: object) -> None:
+    """Tell the arbiter something, as a line of JSON; nobody listens when the arbiter is gone."""
+    data = json.dumps(message).encode("ascii") + b"\n"
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError:
+        pass
+
+
+@dataclass
+class Post:
+    """What a worker was given.  ``reports`` is the pipe to the arbiter, ``lifeline`` ends when the arbiter does."""
+
+    slot: int
+    generation: int
+    name: str
+    settings: Settings
+    spec: AppSpec
+    application: Application | None
+    listeners: list[Listener]
+    scoreboard: Scoreboard
+    log: Logger
+    reports: int
+    lifeline: int
+
+    def work(self) -> int:
+        """Be a worker; returns the exit status."""
+        # Whatever kills us from inside (SIGSEGV, or SIGABRT by the arbiter) leaves all stacks in the arbiter's hands.
+        faulthandler.enable(self.reports, all_threads=True)
+        set_title(f"worker {self.slot}, generation {self.generation}", self.name)
+        self._started = time.monotonic()
+        self._engine: Engine | None = None
+        self._leaving = False
+        self._signals = SignalPipe([signal.SIGTERM])
+        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the whole family: the arbiter decides
+        signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))
+        if self.application is None:
+            try:
+                self.application = self.spec.load()
+            except AppLoadError as error:
+                report(self.reports, failed=str(error), details=error.details)
+                return error.exit_code
+        load_worker_class(self.settings.workers.worker_class).run(self)
+        return 0
+
+    def beat(self) -> None:
+        """Show a sign of life."""
+        engine = self._engine
+        requests = engine.requests if engine is not None else 0
+        self.scoreboard.write(self.slot, Score(os.getpid(), self._started, time.monotonic(), requests))
+
+    def engine(self, threads: int, beat: Callable[[], None] = lambda: None) -> Engine:
+        """The readiness loop on our listeners, wired to signals, lifeline and logs; reports that we are ready."""
+        settings = self.settings
+        logs = settings.logs
+        access_log = None
+        if logs.accesslog is not None or logs.syslog:
+            access_log = AccessLog(
+                logs.access_log_format,
+                logs.accesslog,
+                syslog_handler(logs, self.name) if logs.syslog else None,
+            )
+        assert self.application is not None
+        workers = settings.workers
+        jitter = random.randint(0, workers.max_requests_jitter)
+        engine = self._engine = Engine(
+            self.application,
+            [self._site(listener, threads) for listener in self.listeners],
+            threads,
+            settings.limits,
+            settings.timeouts,
+            settings.proxy,
+            self.log,
+            record=access_log.record if access_log else None,
+            turn_ended=access_log.flush if access_log else None,
+            beat=beat,
+            max_requests=workers.max_requests + jitter if workers.max_requests else 0,
+            limit_reached=lambda: report(self.reports, recycle=workers.max_requests),
+        )
+        engine.add_reader(self._signals.descriptor, self._read_signals)
+        engine.add_reader(self.lifeline, self._arbiter_is_gone)
+        self.beat()
+        report(self.reports, ready=True)
+        return engine
+
+    def _site(self, listener: Listener, threads: int) -> Site:
+        name, port = listener.server_name_and_port
+        environ = base_environ(
+            name,
+            port,
+            SOFTWARE,
+            multithread=threads > 1,
+            multiprocess=self.settings.workers.workers > 1,
+            errors=self._errors(),
+        )
+        return Site(listener.socket, environ)
+
+    def _errors(self) -> TextIO:
+        path = self.settings.logs.errorlog
+        return sys.stderr if path == "-" else open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
+
+    def _read_signals(self) -> None:
+        if signal.SIGTERM in self._signals.read():
+            self._leave()
+
+    def _arbiter_is_gone(self) -> None:
+        assert self._engine is not None
+        self._engine.remove_reader(self.lifeline)
+        self.log.error("The arbiter is gone: finishing the running requests, then this worker ends.")
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self._leaving and self._engine is not None:
+            self._leaving = True
+            set_title(f"worker {self.slot}, generation {self.generation}, draining", self.name)
+            self._engine.drain()

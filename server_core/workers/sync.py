@@ -1,0 +1,18 @@
+"""One request at a time, in the process's main thread, as code that is not ready for threads expects."""
+
+from __future__ import annotations
+
+from threading import Thread
+
+from server_core.workers.post import Post
+
+
+def prepare() -> None:
+    """Nothing needs to happen before the application is imported."""
+
+
+def run(post: Post) -> None:
+    """Serve until drained.  A request that takes long shows no sign of life, so ``timeout`` is its limit."""
+    engine = post.engine(threads=1, beat=post.beat)
+    Thread(target=engine.watch, name="prefork-serve watcher", daemon=True).start()
+    engine.serve()

@@ -1,0 +1,177 @@
+"""Knows the order of a benchmark: environment, servers in turn, report (``make bench``; ``--help`` tells how).
+
+The servers take turns (A B C, A B C, ...), each started anew for each round, so that whatever else the machine is
+doing falls on all of them alike.  What a run proves is in the ratios; the figures themselves belong to the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NoReturn
+
+import report
+from environment import HOME, LOGS, Environment, prepare, tell
+from figures import FLOORS, Row, judge, pick_cores
+from peers import ONE_FLEET, SERVERS, WORKLOADS, Server, chosen
+from processes import Bench, Failed, load, running
+
+APPS = Path(__file__).resolve().parent / "apps"
+TOPOLOGY = "/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    options = read_options(words)
+    servers = chosen(options.servers)
+    if refusal := _refusal():
+        tell(refusal)
+        return 2
+    signal.signal(signal.SIGTERM, _interrupted)
+    busy = os.getloadavg()[0]
+    server_core, client_core = pick_cores(os.sched_getaffinity(0), _siblings())
+    bench = Bench(HOME, APPS, LOGS, server_core, client_core)
+    environment = prepare()
+    os.sched_setaffinity(0, {client_core})  # this program must not run on the server's core either
+    rows = measure(bench, environment, servers, options)
+    machine = {
+        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "processor": f"{_processor()}, {os.cpu_count()} cores; server on core {server_core}, wrk on core {client_core}",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "load before the run": f"{busy:.2f} (near zero on a machine that has nothing else to do)",
+        "rounds": f"{options.rounds} of {options.seconds} s, servers in turn, each started anew",
+        "frameworks": ", ".join(f"{name} {environment.versions.get(name, 'missing')}" for name in ("flask", "django")),
+    }
+    verdicts = [judge(floor, rows) for floor in FLOORS]
+    sys.stdout.write(report.markdown(machine, rows, verdicts))
+    if options.json:
+        options.json.write_text(report.as_json(machine, rows, verdicts))
+    return 0
+
+
+def measure(
+    bench: Bench, environment: Environment, servers: Sequence[Server], options: argparse.Namespace
+) -> list[Row]:
+    rows: list[Row] = []
+    for workload, connections in loads(options):
+        turn = []
+        for server in servers:
+            if server.takes(workload):
+                row = Row(server.name, environment.versions.get(server.package, ""), workload, connections)
+                row.failure = environment.failures.get(server.package, "")
+                turn.append((server, row))
+        for number in range(1, options.rounds + 1):
+            tell(f"{workload}, {connections} connections, round {number} of {options.rounds}")
+            for server, row in turn:
+                if not row.failure:
+                    one_round(bench, server, row, options.seconds)
+        rows += [row for _, row in turn]
+    return rows
+
+
+def one_round(bench: Bench, server: Server, row: Row, seconds: int) -> None:
+    try:
+        with running(bench, server, row.workload) as target:
+            row.keeps_alive = target.keeps_alive
+            row.rounds.append(load(bench, target, row.connections, seconds))
+        tell(f"  {server.name}: {row.rounds[-1].load.rate:,.0f}/s")
+    except (Failed, ValueError) as failure:
+        row.failure = str(failure)
+        tell(f"  {server.name}: {failure}")
+
+
+def loads(options: argparse.Namespace) -> Iterator[tuple[str, int]]:
+    for workload in options.workloads:
+        for connections in options.connections or WORKLOADS[workload]:
+            yield workload, connections
+
+
+def read_options(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="tests/bench/run.py",
+        description="Measures prefork-serve beside its peers in one run; the report is markdown on standard output.",
+        epilog=f"Servers: {', '.join(server.key for server in SERVERS)}. Workloads: {', '.join(WORKLOADS)}.",
+    )
+    parser.add_argument("--seconds", type=_positive, help="length of a round, after one second of warm-up [3]")
+    parser.add_argument("--rounds", type=_positive, help="how often each server has its turn [5]")
+    parser.add_argument("--servers", type=_words, help="only these, or all whose name begins so: gunicorn,uwsgi")
+    parser.add_argument("--workloads", type=_words, help="only these: plaintext,sleep2")
+    parser.add_argument("--connections", type=_numbers, help="these numbers of connections for every workload: 1,32")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the whole result there as well")
+    parser.add_argument("--quick", action="store_true", help="one short round of plaintext beside Granian")
+    options = parser.parse_args(words)
+    if options.quick:
+        usual = {"seconds": 2, "rounds": 1, "servers": ["prefork-serve-sync", "granian"],
+                 "workloads": ["plaintext"], "connections": [ONE_FLEET]}  # fmt: skip
+    else:
+        usual = {"seconds": 3, "rounds": 5, "servers": [server.key for server in SERVERS],
+                 "workloads": list(WORKLOADS), "connections": None}  # fmt: skip
+    for name, value in usual.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    if unknown := set(options.workloads) - set(WORKLOADS):
+        parser.error(f"no workload is called {', '.join(sorted(unknown))}; there are {', '.join(WORKLOADS)}")
+    try:
+        chosen(options.servers)
+    except ValueError as error:
+        parser.error(str(error))
+    return options
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in text.split(",") if word]
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above zero")
+    return number
+
+
+def _numbers(text: str) -> list[int]:
+    return [_positive(word) for word in _words(text)]
+
+
+def _refusal() -> str:
+    """Why this machine cannot run the benchmark, in one sentence that says what to do; empty if it can."""
+    if sys.platform != "linux":
+        return "The benchmark needs Linux, because it pins processes to cores and reads /proc; run it there."
+    if not shutil.which("wrk"):
+        return "The benchmark needs wrk on the PATH; install it, for instance with: apt-get install wrk"
+    if len(os.sched_getaffinity(0)) < 2:
+        return "The benchmark needs two processor cores, one for the server and one for wrk; allow it another."
+    return ""
+
+
+def _interrupted(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _siblings() -> dict[int, set[int]]:
+    """core -> the cores that are threads of the same physical core."""
+    found: dict[int, set[int]] = {}
+    for core in os.sched_getaffinity(0):
+        path = Path(TOPOLOGY.format(core=core))
+        text = path.read_text() if path.exists() else ""
+        for part in text.strip().split(","):
+            first, _, last = part.partition("-")
+            if first:
+                found.setdefault(core, set()).update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
