@@ -35,8 +35,11 @@ def test_every_section_has_defaults_and_survives_pickling() -> None:
 
 
 def test_settings_cannot_be_changed() -> None:
+    for section in SECTIONS:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(section.type(), section.settings[0].name, None)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Timeouts().timeout = 5  # type: ignore[misc]
+        Settings().limits = Limits()  # type: ignore[misc]
 
 
 def test_no_two_settings_share_a_name_because_they_are_flat_outside() -> None:
