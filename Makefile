@@ -38,7 +38,7 @@ bench: .venv/installed  ## measure beside the peers (Linux, wrk; takes about hal
 	$(BIN)/python tests/bench/run.py $(BENCH)
 
 docs: .venv/installed  ## draw the manual pages that are made from declarations
-	$(BIN)/python -m server_core.config.manual > docs/reference/settings.md
+	$(BIN)/python -m server_core.reference docs/reference
 
 clean:  ## remove what the other targets made
 	rm -rf .venv .bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

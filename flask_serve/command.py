@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import click
+from flask import Flask
 from flask.cli import ScriptInfo, pass_script_info
 from flask.helpers import get_debug_flag
 
 from flask_serve.loader import describe, load_app
-from server_core.config.layers import FRAMEWORK, Given, Layer
+from server_core.config.layers import FRAMEWORK, Given, Layer, from_json, to_json
 from server_core.config.options import SettingsCommand, layers_from_click, settings_options
 from server_core.errors import AppLoadError, ConfigError, ServeError
-from server_core.gateway.loader import AppSpec
-from server_core.launch import Call, hand_over, path_of_this_process, tell
+from server_core.gateway.loader import AppSpec, own_traceback
+from server_core.gateway.loader import describe as describe_error
+from server_core.launch import Call, hand_over, path_of_this_process, require_posix, tell
 
 PREFIX = "SERVE_"
+DEBUG_MODE = Given(True, "Flask's debug mode")
 
 
 @click.command("serve", cls=SettingsCommand, short_help="Serve the application, in production and in development.")
@@ -30,80 +33,99 @@ def serve(ctx: click.Context, info: ScriptInfo, /, **parameters: Any) -> None:
     """Serve the application that Flask finds.
 
     All options can also stand in the application's configuration, app.config["SERVE"] = {"workers": 4} or
-    SERVE_WORKERS = 4, and in the environment as FLASK_SERVE_WORKERS=4 or SERVE_WORKERS=4.
+    SERVE_WORKERS = 4, and in the environment as FLASK_SERVE_WORKERS=4 or SERVE_WORKERS=4. The command line wins.
     """
     try:
+        require_posix()
         layers = layers_from_click(ctx)
-        framework, title, note = ask_application(info)
-        hand_over(
-            Call(
-                [framework, *layers],
-                spec=AppSpec(describe(info), title, "flask_serve.loader:load", path_of_this_process()),
-                config=parameters["config"],
-                check_config=parameters["check_config"],
-                show_config=parameters["show_config"],
-                command="flask serve",
-                notes=[note] if note else [],
-            )
+        told = ask_application(info)
+        call = Call(
+            [told.layer, *layers],
+            spec=AppSpec(describe(info), told.title, "flask_serve.loader:load", told.path),
+            config=parameters["config"],
+            check_config=parameters["check_config"],
+            show_config=parameters["show_config"],
+            command="flask serve",
         )
+        if told.failure is not None:
+            if call.check_config or not call.resolve().settings.development.reload:
+                raise told.failure
+            call.notes.append("The application cannot be loaded, so the settings in its app.config are not known.")
+        hand_over(call)
     except ServeError as error:
         tell(error)
         ctx.exit(error.exit_code)
 
 
-def ask_application(info: ScriptInfo) -> tuple[Layer, str, str]:
-    """What the application's configuration says, its title, and a note for the user ("" for none).
+@dataclass(frozen=True)
+class Told:
+    """What the front door learns of the application without keeping its code; ``failure`` when it was not loaded."""
 
-    The application is loaded in a child: its configuration is needed here, its code is not.  In debug mode a broken
-    application is no reason not to start: the server waits for it to be mended.
+    layer: Layer
+    title: str
+    path: tuple[str, ...]
+    failure: AppLoadError | None = None
+
+
+def ask_application(info: ScriptInfo) -> Told:
+    """Load the application in a child: its configuration is needed here, its code is not.
+
+    Raises ConfigError for a configuration that is wrong.  A broken application is not refused here: while it is being
+    developed the server starts and waits for it to be mended.
     """
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(read)
         with os.fdopen(write, "w", encoding="utf-8") as pipe:
-            json.dump(_tell_configuration(info), pipe)
+            json.dump(_tell(info), pipe)
+            pipe.write("\n")
         os._exit(0)
     os.close(write)
     with os.fdopen(read, encoding="utf-8") as pipe:
-        text = pipe.read()
+        text = pipe.readline()  # not to the end: a process that the application started may hold the pipe for ever
     _, status = os.waitpid(pid, 0)
     title = info.app_import_path or "the Flask application"
     if not text:
-        raise AppLoadError(f"the process that loaded {title} died (status {status})")
+        code = os.waitstatus_to_exitcode(status)
+        how = f"exited with status {code}" if code >= 0 else f"was killed by signal {-code}"
+        raise AppLoadError(f"the process that loaded {title} {how}")
     told = json.loads(text)
     if "refused" in told:
         raise ConfigError(told["refused"])
-    values = {name: Given(value, origin) for name, (value, origin) in told.get("values", {}).items()}
     if "failed" in told:
-        if not get_debug_flag():
-            raise AppLoadError(told["failed"], told["details"])
-        values["reload"] = Given(True, "Flask's debug mode")
-    return Layer(FRAMEWORK, values), told.get("title", title), ""
+        layer = Layer(FRAMEWORK, {"reload": DEBUG_MODE} if get_debug_flag() else {})
+        return Told(layer, title, tuple(told["path"]), AppLoadError(told["failed"], told["details"]))
+    return Told(from_json(told["layers"])[0], told["title"], tuple(told["path"]))
 
 
-def _tell_configuration(info: ScriptInfo) -> dict[str, Any]:
-    """In the child: load the application and read its configuration."""
+def _tell(info: ScriptInfo) -> dict[str, Any]:
+    """In the child: load the application and say what is in its configuration, as JSON."""
     try:
         app = load_app(info)
+        layers = to_json([framework_layer(app)])
     except AppLoadError as error:
-        return {"failed": str(error), "details": error.details}
-    except BaseException as error:
-        sentence = f"the application raised {type(error).__name__} on import"
-        return {"failed": sentence, "details": traceback.format_exc()}
-    values: dict[str, tuple[object, str]] = {}
-    if app.debug:
-        values["reload"] = (True, "Flask's debug mode")
+        return {"failed": str(error), "details": error.details, "path": path_of_this_process()}
+    except ConfigError as error:
+        return {"refused": str(error)}
+    except BaseException as error:  # SystemExit while importing is the application's failure, not our end
+        sentence = f"the application raised {describe_error(error)} on import"
+        return {"failed": sentence, "details": own_traceback(), "path": path_of_this_process()}
+    title = app.name if app.name == app.import_name else f"{app.import_name}:{app.name}"
+    # Flask has put the directory of the application on the path.
+    return {"layers": layers, "title": title, "path": path_of_this_process()}
+
+
+def framework_layer(app: Flask) -> Layer:
+    """What the configuration of ``app`` says of the server.  Raises ConfigError when SERVE is no dict."""
     table = app.config.get("SERVE", {})
     if not isinstance(table, Mapping):
-        return {"refused": f'app.config["SERVE"] is a {type(table).__name__}: write a dict such as {{"workers": 4}}.'}
+        raise ConfigError(f'app.config["SERVE"] is a {type(table).__name__}: write a dict such as {{"workers": 4}}.')
+    values = {"reload": DEBUG_MODE} if app.debug else {}
     for key, value in app.config.items():
-        if key.startswith(PREFIX):
-            values[key.removeprefix(PREFIX).lower()] = (value, f'app.config["{key}"]')
+        # What from_prefixed_env() has copied from the environment counts there, not here.
+        if key.startswith(PREFIX) and f"FLASK_{key}" not in os.environ:
+            values[key.removeprefix(PREFIX).lower()] = Given(value, f'app.config["{key}"]')
     for name, value in table.items():
-        values[str(name)] = (value, f'app.config["SERVE"]["{name}"]')
-    try:
-        json.dumps(values, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        return {"refused": f"app.config: a setting of the server has a value that it cannot have ({error})."}
-    return {"values": values, "title": f"{app.import_name}:{app.name}" if app.import_name != app.name else app.name}
+        values[str(name)] = Given(value, f'app.config["SERVE"]["{name}"]')
+    return Layer(FRAMEWORK, values)

@@ -10,16 +10,27 @@ from typing import TYPE_CHECKING
 import click
 from flask.cli import ScriptInfo
 
-from server_core.errors import AppLoadError
+from server_core.errors import AppLoadError, ConfigError
 
 if TYPE_CHECKING:
     from flask import Flask
 
 
 def describe(info: ScriptInfo) -> str:
-    """What another process needs to find the same application: text for ``load``."""
+    """What another process needs to find the same application: text for ``load``.
+
+    Raises ConfigError for a factory that no other process can find (it is known only to scripts with a FlaskGroup).
+    """
     factory = info.create_app
-    named = None if factory is None else f"{factory.__module__}:{factory.__qualname__}"
+    named = None
+    if factory is not None:
+        module, name = factory.__module__, getattr(factory, "__qualname__", repr(factory))
+        named = f"{module}:{name}"
+        if module == "__main__" or not name.isidentifier():
+            raise ConfigError(
+                f"the factory {named} of this command can be found by no other process: make it a function at the top "
+                "of a module that is imported."
+            )
     return json.dumps({"app": info.app_import_path, "factory": named, "debug": info.set_debug_flag})
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 import click
 
 from server_core import __version__
@@ -41,6 +38,4 @@ def command(ctx: click.Context, /, **parameters: object) -> None:
 
 def main() -> None:
     """Entry point of the console script."""
-    if os.name != "posix":
-        sys.exit("Error: prefork-serve runs on Linux and macOS: Windows has no fork()")
     command(prog_name="prefork-serve")

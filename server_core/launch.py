@@ -40,15 +40,24 @@ class Call:
     command: str = "prefork-serve"
     notes: list[str] = field(default_factory=list)
 
+    def resolve(self) -> Resolved:
+        """What the server would run with.  Raises ConfigError."""
+        return resolve([file_layer(self.config), environment_layer(os.environ), *self.layers])
+
+
+def require_posix() -> None:
+    """Raise ServeError on a system without fork()."""
+    if os.name != "posix":
+        raise ServeError("prefork-serve runs on Linux and macOS: Windows has no fork()")
+
 
 def run(call: Call) -> int:
     """Do what was asked; returns the exit status after telling on standard error what went wrong, if anything did."""
     try:
-        if os.name != "posix":
-            raise ServeError("prefork-serve runs on Linux and macOS: Windows has no fork()")
-        resolved = resolve([file_layer(call.config), environment_layer(os.environ), *call.layers])
+        require_posix()
+        resolved = call.resolve()
         if call.show_config:
-            click.echo(show_config(resolved))
+            click.echo(show_config(resolved), nl=False)
             if not call.check_config:
                 return 0
         from server_core.server import Server  # not before here: it needs a POSIX system
@@ -96,7 +105,8 @@ def path_of_this_process() -> tuple[str, ...]:
 
 
 def hand_over(call: Call) -> NoReturn:
-    """Replace this process by a clean interpreter that runs ``call``.  Raises ConfigError for what cannot travel."""
+    """Replace this process by a clean interpreter that runs ``call``.  Raises ServeError when it cannot."""
+    require_posix()
     from server_core.arbiter.boot import fresh_interpreter
 
     spec = call.spec

@@ -107,8 +107,8 @@ class Workers:
         text("text", "CLASS"),
         flags=("-k", "--worker-class"),
         default_text="`sync`, or `gthread` when `threads` is above 1",
-        help="The way in which a worker waits for its clients: sync (one request at a time), gthread (a pool of "
-        "threads), gevent, tornado or asgi.  Slow clients hold up none of them.",
+        help="The way in which a worker waits for its clients: sync (one request at a time) or gthread (a pool of "
+        "threads).  Slow clients hold up neither of them.",
     )
     threads: int = setting(
         1,

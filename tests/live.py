@@ -34,7 +34,9 @@ class LiveServer:
         wait: bool = True,
         pass_fds: tuple[int, ...] = (),
     ) -> None:
-        environ = {key: value for key, value in os.environ.items() if not key.startswith(("SERVE_", "FLASK_", "DJANGO_"))}
+        environ = {
+            key: value for key, value in os.environ.items() if not key.startswith(("SERVE_", "FLASK_", "DJANGO_"))
+        }
         environ.pop("WEB_CONCURRENCY", None)
         environ.pop("PORT", None)
         environ |= {"PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error::SyntaxWarning"} | (env or {})

@@ -1,4 +1,4 @@
-"""What a child says on its pipe: lines of JSON, and the raw text of faulthandler when it dies; not what is done then."""
+"""What a child says on its pipe: lines of JSON, and faulthandler's raw text when it dies; not what is done then."""
 
 from __future__ import annotations
 

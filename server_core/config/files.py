@@ -101,6 +101,13 @@ def _project_table(document: dict[str, Any], path: str) -> dict[str, Any] | None
 # --- Python
 
 
+# Functions are left alone, but not these: whoever wrote one expects it to be called.
+_HOOKS = frozenset(
+    "on_starting on_reload when_ready pre_fork post_fork post_worker_init worker_int worker_abort pre_exec pre_request "
+    "post_request child_exit worker_exit nworkers_changed on_exit ssl_context".split()
+)
+
+
 def _run_python(content: bytes, path: str) -> dict[str, object]:
     names: dict[str, object] = {"__name__": "__config__", "__file__": path}
     try:
@@ -113,6 +120,8 @@ def _run_python(content: bytes, path: str) -> dict[str, object]:
         exec(code, names)
     except Exception as error:
         raise ConfigError(f"{path}:{_line_of(error, path)} raises {type(error).__name__}: {error}.") from error
+    for name in _HOOKS.intersection(names):
+        raise ConfigError(f"{name} in {path} is one of Gunicorn's hooks, and there are no hooks here yet: remove it.")
     values = {name: value for name, value in names.items() if name in SETTINGS or not _is_private(name, value)}
     for name in values:
         if name not in SETTINGS:

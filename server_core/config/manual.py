@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from server_core.config.layers import Resolved
@@ -14,7 +13,7 @@ from server_core.config.schema import SECTIONS, SETTINGS, Section, Setting
 _HEAD = """\
 # Settings
 
-<!-- This page is generated: python -m server_core.config.manual > docs/reference/settings.md -->
+<!-- Drawn by `make docs` from the declarations in the code: change those. -->
 
 ## Where settings come from
 
@@ -94,12 +93,3 @@ def show_config(resolved: Resolved) -> str:
 def _shown(setting: Setting, resolved: Resolved) -> str:
     value: Any = getattr(getattr(resolved.settings, setting.section), setting.name)
     return setting.kind.show(value) or "(none)"
-
-
-def main() -> None:
-    """Print the reference page."""
-    sys.stdout.write(settings_page())
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,6 @@ back, so that no wake-up is lost.  An answer that waits for the end of the turn 
 
 from __future__ import annotations
 
-import select
 import socket
 from io import BytesIO
 from math import inf
@@ -21,11 +20,11 @@ from server_core.engine.site import Site
 from server_core.engine.spool import Spool
 from server_core.errors import ProtocolError
 from server_core.exchange import Exchange
-from server_core.gateway.wsgi import ClientGone, Response, make_environ, respond
+from server_core.gateway.wsgi import Environ, Response, environ_template, make_environ, respond
 from server_core.http.fields import Fields, combine
 from server_core.http.forwarded import client
 from server_core.http.framing import Body, ChunkedBody, LengthBody
-from server_core.http.head import check_open_line, parse
+from server_core.http.head import check_open_line, parse, split_block
 from server_core.http.policy import CHUNKED, admit
 from server_core.http.response import CONTINUE, error_page
 
@@ -41,37 +40,18 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 1 << 20
 
 _NOTHING = bytearray()
+_NO_REQUEST: tuple[str, str, int, Environ, bool] = ("\n", "", 0, {}, False)
 
 
 class Connection:
     """A client's connection; ``deadline`` (monotonic seconds) is when its present state has lasted too long."""
 
-    __slots__ = (
-        "_address",
-        "_body",
-        "_buffer",
-        "_close_after",
-        "_engine",
-        "_keep_alive",
-        "_out",
-        "_outbox",
-        "_port",
-        "_receive",
-        "_request",
-        "_seen",
-        "_send",
-        "_site",
-        "_socket",
-        "_spool",
-        "_trusted",
-        "_unread",
-        "claim",
-        "deadline",
-        "descriptor",
-        "missed",
-        "release",
-        "served",
-        "state",
+    __slots__ = tuple(
+        (
+            "_address _body _buffer _close_after _engine _keep_alive _out _outbox _port _receive _repeated "
+            "_request _seen _send _site _socket _spool _trusted _unread claim deadline descriptor late missed "
+            "release served state"
+        ).split()
     )
 
     def __init__(self, engine: Engine, sock: socket.socket, address: str, port: str, site: Site, now: float) -> None:
@@ -91,11 +71,14 @@ class Connection:
         self._outbox: Outbox | None = None
         self._body: Body | None = None
         self._spool: Spool | None = None
-        self._request: tuple[str, str, str, str, int, Fields, bool] | None = None
+        self._request: tuple[Environ, str, str, str, bool] | None = None
+        # The last request without a body: its block of fields, method, minor version; what was made of them.
+        self._repeated: tuple[str, str, int, Environ, bool] = _NO_REQUEST
         lock = Lock()
         self.claim = lock.acquire
         self.release = lock.release
         self.missed = False
+        self.late = False
         self.served = False
         self.state = HEAD
         self.deadline = now + engine.timeouts.head_timeout
@@ -112,7 +95,7 @@ class Connection:
         """Go on with whatever this connection is about; gives the claim back sooner or later."""
         self.missed = False
         state = self.state
-        if state == HEAD:
+        if state == HEAD:  # first, because it is the way of every request
             self._read_head(mask)
         elif state == BODY:
             self._read_body(mask)
@@ -123,9 +106,15 @@ class Connection:
             self._linger()
 
     def expire(self) -> None:
-        """The deadline has passed."""
+        """The deadline has passed.  What the client has sent may not have been read yet, if we were long away in the
+        application: so it has one more second, in which everything that has come is read."""
         state = self.state
-        if (state == HEAD and self._buffer) or state == BODY:
+        if not self.late:
+            self.late = True
+            self.deadline = monotonic() + 1.0
+            self.release()
+            self._engine.requeue(self.descriptor)
+        elif (state == HEAD and self._buffer) or state == BODY:
             setting = "head_timeout" if state == HEAD else "body_timeout"
             self._refuse(ProtocolError(408, f"the request did not arrive in time ({setting})"))
         else:
@@ -185,12 +174,22 @@ class Connection:
                 if not self._seen:
                     self._seen = True
                     if self.served or not buffer:
+                        self.late = False
                         self.deadline = engine.now + engine.timeouts.head_timeout
                 self._rest()
                 return
-            method, target, minor, lines, end = head
-            fields = combine(lines)
-            path, query, keep_alive, length, expects = admit(method, target, minor, fields)
+            method, target, minor, block, end = head
+            repeated = self._repeated
+            if block == repeated[0] and method == repeated[1] and minor == repeated[2] and target[0] == "/":
+                # Word for word the fields of the request before, as most clients send them: judged already.
+                path, _, query = target.partition("?")
+                template, keep_alive, length, expects = repeated[3], repeated[4], 0, False
+            else:
+                fields = combine(split_block(block, engine.head_limits))
+                path, query, keep_alive, length, expects = admit(method, target, minor, fields)
+                template = self._template(method, minor, fields)
+                if not length and target[0] == "/":
+                    self._repeated = (block, method, minor, template, keep_alive)
         except ProtocolError as error:
             self._refuse(error)
             return
@@ -201,9 +200,9 @@ class Connection:
         else:
             self._buffer = buffer[end:] if buffer else bytearray(data[end:])
         if not length:
-            self._answer(method, target, path, query, minor, fields, keep_alive, BytesIO())
+            self._answer(template, target, path, query, keep_alive, BytesIO())
             return
-        self._request = (method, target, path, query, minor, fields, keep_alive)
+        self._request = (template, target, path, query, keep_alive)
         self._body = LengthBody(length) if length != CHUNKED else ChunkedBody(engine.head_limits)
         self._spool = Spool(engine.body_buffer_size)
         self.state = BODY
@@ -252,6 +251,7 @@ class Connection:
             self._refuse(ProtocolError(503, "no room for the body"))
             return
         if not body.done:
+            self.late = False
             self.deadline = self._engine.now + self._engine.timeouts.body_timeout
             self._rest()
             return
@@ -266,32 +266,30 @@ class Connection:
 
     # -- answering
 
-    def _answer(
-        self,
-        method: str,
-        target: str,
-        path: str,
-        query: str,
-        minor: int,
-        fields: Fields,
-        keep_alive: bool,
-        body: IO[bytes],
-    ) -> None:
+    def _template(self, method: str, minor: int, fields: Fields) -> Environ:
+        address, scheme = self._address, ""
+        if self._trusted:
+            engine = self._engine
+            told, scheme = client(fields, engine.forwarded_header, engine.forwarded_allow_ips)
+            address = told or address
+        return environ_template(self._site.environ, fields, method, minor, address, self._port, scheme)
+
+    def _answer(self, template: Environ, target: str, path: str, query: str, keep_alive: bool, body: IO[bytes]) -> None:
         """Call the application.  When this returns, the claim may be somebody else's already."""
         engine = self._engine
         self.state = ANSWER
         self.deadline = inf
         self.served = True
-        environ = make_environ(
-            self._site.environ, fields, method, target, path, query, minor, body, self._address, self._port
-        )
-        if self._trusted:
-            told, scheme = client(fields, engine.forwarded_header, engine.forwarded_allow_ips)
-            environ["REMOTE_ADDR"] = told or self._address
-            if scheme:
-                environ["wsgi.url_scheme"] = scheme
+        environ = make_environ(template, target, path, query, body)
         keep_alive = keep_alive and engine.keeps_alive
-        response = Response(self, engine.server_lines, engine.log, method == "HEAD", minor, keep_alive)
+        response = Response(
+            self,
+            engine.server_lines,
+            engine.log,
+            environ["REQUEST_METHOD"] == "HEAD",
+            environ["SERVER_PROTOCOL"] == "HTTP/1.1",
+            keep_alive,
+        )
         started = perf_counter()
         respond(engine.application, environ, response, engine.log)
         ended = perf_counter()
@@ -303,42 +301,26 @@ class Connection:
 
     def send_part(self, data: bytes) -> None:
         """Send now; what the socket does not take is kept, and only beyond a limit the application waits."""
-        outbox = self._outbox
-        if outbox is None or not outbox.size:
-            try:
-                sent = self._send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                raise ClientGone("the client has closed the connection") from error
-            if sent == len(data):
-                self._engine.progress()
-                return
-            outbox = self._kept()
-            outbox.add(memoryview(data)[sent:])
-        else:
-            outbox.add(data)
-            self._push(outbox)
-        if outbox.size > self._engine.response_limit:
-            self._wait_for_room(outbox)
+        self._kept().send(data)
         self._engine.progress()
 
     def send_file(self, descriptor: int, offset: int, count: int) -> None:
         """Send a part of a file by sendfile(2), as the client takes it."""
-        outbox = self._kept()
-        outbox.add_file(descriptor, offset, count)
-        self._push(outbox)
+        self._kept().send_file(descriptor, offset, count)
 
     def send_last(self, data: bytes, keep_alive: bool) -> None:
         """The end of the answer: leaves with the other answers of this turn, or at once if there is no such turn."""
         self._keep_alive = keep_alive
         outbox = self._outbox
-        if outbox is not None and outbox.size:
-            outbox.add(data)
-            self.deadline = self._engine.now + self._engine.timeouts.write_timeout
-            self.state = WRITE
-            self._write_on()
-            return
+        if outbox is not None:
+            if outbox.size:
+                outbox.add(data)
+                self.deadline = monotonic() + self._engine.timeouts.write_timeout
+                self.state = WRITE
+                self._write_on()
+                return
+            outbox.close()
+            self._outbox = None
         self._out = data
         engine = self._engine
         if engine.leader_thread == get_ident():
@@ -351,7 +333,10 @@ class Connection:
         self._close()
 
     def flush(self) -> None:
-        """Send the answer that waited in ``_out``; the caller owns the claim by having taken us from ``pending``."""
+        """Send the end of the answer, if any of it is kept here, and go on.
+
+        The caller owns the claim, by having taken us from ``pending`` or from before.
+        """
         data, self._out = self._out, b""
         if data:
             try:
@@ -367,28 +352,26 @@ class Connection:
                 self.state = WRITE
                 self._rest()  # the socket was full: an event will tell when it is not
                 return
-        self._answered()
+        # All of it is in the kernel's hands: on to the next request, or to the end.
+        if self._keep_alive:
+            self.state = HEAD
+            self.late = False
+            self.deadline = monotonic() + self._engine.idle_seconds  # the application may have taken long
+            self.release()
+            if self.missed or self._unread or self._buffer:
+                self._engine.requeue(self.descriptor)
+        elif self._buffer or self._unread or self.missed:
+            self._begin_linger()
+        else:
+            self._close()
 
     def _kept(self) -> Outbox:
         if self._outbox is None:
-            self._outbox = Outbox(self._socket, self._engine.response_buffer_size)
+            engine = self._engine
+            self._outbox = Outbox(
+                self._socket, engine.response_buffer_size, engine.response_file_size, engine.timeouts.write_timeout
+            )
         return self._outbox
-
-    def _push(self, outbox: Outbox) -> None:
-        try:
-            outbox.flush()
-        except OSError as error:
-            raise ClientGone("the client has closed the connection") from error
-
-    def _wait_for_room(self, outbox: Outbox) -> None:
-        """The application is far ahead of its client: its thread waits here, and only here."""
-        writable = select.poll()
-        writable.register(self.descriptor, select.POLLOUT)
-        while outbox.size > self._engine.response_limit // 2:
-            if not writable.poll(self._engine.timeouts.write_timeout * 1000):
-                raise ClientGone("the client does not take the answer (write_timeout)")
-            self._push(outbox)
-            self._engine.progress()
 
     def _write_on(self) -> None:
         outbox = self._outbox
@@ -400,30 +383,15 @@ class Connection:
             return
         if outbox.size:
             if moved:
+                self.late = False
                 self.deadline = monotonic() + self._engine.timeouts.write_timeout
             self.release()
             if self.missed:
                 self._engine.requeue(self.descriptor)
             return
-        self._answered()
-
-    def _answered(self) -> None:
-        """The whole answer is in the kernel's hands: on to the next request, or to the end."""
-        engine = self._engine
-        if self._outbox is not None:
-            self._outbox.close()
-            self._outbox = None
-        if self._keep_alive:
-            self.state = HEAD
-            self.deadline = engine.now + engine.idle_seconds
-            # _rest(), spelt out: this is the way of every request
-            self.release()
-            if self.missed or self._unread or self._buffer:
-                engine.requeue(self.descriptor)
-        elif self._buffer or self._unread or self.missed:
-            self._begin_linger()
-        else:
-            self._close()
+        outbox.close()
+        self._outbox = None
+        self.flush()
 
     # -- ending
 

@@ -14,14 +14,15 @@ polls, and that is back-pressure.
 
 from __future__ import annotations
 
-import errno
 import os
+import socket
 from collections import deque
 from collections.abc import Callable
 from logging import Logger
 from threading import Lock, get_ident
 from time import monotonic, sleep, time
 
+from server_core.engine.acceptor import Acceptor
 from server_core.engine.connection import Connection
 from server_core.engine.poller import HANGUP, READABLE, Events, Poller
 from server_core.engine.site import Site
@@ -30,6 +31,7 @@ from server_core.gateway.wsgi import ServerLines, WSGIApplication
 from server_core.http.forwarded import trusted
 from server_core.http.head import HeadLimits
 from server_core.http.response import http_date
+from server_core.listeners import peer_of
 from server_core.settings import Limits, Proxy, Timeouts
 
 # Application time per request (seconds, running mean) at which the mode changes; apart, so that it does not flutter.
@@ -44,7 +46,6 @@ LOOK_SECONDS = 0.001
 IDLE_LOOKS = 20
 #: how long a kept-alive connection may still bring a request after draining began
 DRAIN_IDLE_SECONDS = 1.0
-ACCEPTS_PER_EVENT = 16
 
 
 class Seat:
@@ -90,7 +91,7 @@ class Engine:
         self.head_limits = HeadLimits(limits)
         self.body_buffer_size = limits.body_buffer_size
         self.response_buffer_size = limits.response_buffer_size
-        self.response_limit = limits.response_buffer_size + limits.response_file_size
+        self.response_file_size = limits.response_file_size
         self.forwarded_allow_ips = proxy.forwarded_allow_ips
         self.forwarded_header = proxy.forwarded_header
         self.server_lines = ServerLines(server)
@@ -115,7 +116,6 @@ class Engine:
         self._tick_lock = Lock()
         self._stopped = False
         self._draining = False
-        self._drained_listeners = False
         # leader and followers
         self._election = Lock()
         self._leader: Seat | None = None
@@ -126,15 +126,12 @@ class Engine:
         self._watcher_gate = Lock()
         self._watcher_gate.acquire()
         # descriptors that are no connections
-        self._sites = {site.socket.fileno(): site for site in sites}
-        self._paused_sites: list[Site] = []
+        self._acceptor = Acceptor(sites, self._poller, self._admit, log)
         self._readers: dict[int, Callable[[], None]] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
         self.add_reader(self._wake_read, self._awake)
-        for site in sites:
-            self._poller.add_listener(site.socket.fileno())
 
     # -- from outside: signals, pipes
 
@@ -181,27 +178,29 @@ class Engine:
         while not self._stopped:
             if self._blocking:
                 self._take_one()
-                continue
-            with self._election:
-                leads = self._leader is None and not self._blocking
-                if leads:
-                    self._leader = seat
-                    self.leader_thread = seat.thread
-                elif not self._stopped and not self._blocking:
-                    self._parked.append(seat)
-                else:
-                    continue
-            if not leads:
-                self._wake_watcher()  # the leader may be stuck, and there was nobody to take over
-                seat.gate.acquire()
-            if self._leader is seat:
+            elif self._wait_to_lead(seat):
                 self._lead(seat)
         self._unpark_all()
+
+    def _wait_to_lead(self, seat: Seat) -> bool:
+        """Take the lead if nobody has it, else park; False when this thread was sent back to look at the mode again."""
+        with self._election:
+            if self._stopped or self._blocking:
+                return False
+            if self._leader is None:
+                self._leader = seat
+                self.leader_thread = seat.thread
+                return True
+            self._parked.append(seat)
+        self._wake_watcher()  # the leader may be stuck, and there was nobody to take over
+        seat.gate.acquire()
+        return self._leader is seat
 
     def _lead(self, seat: Seat) -> None:
         """Handle all events, until somebody else leads, the mode changes or the engine stops."""
         ready = self._ready
         pending = self.pending
+        connections = self._connections
         while self._leader is seat:
             try:
                 descriptor, mask = ready.popleft()
@@ -220,7 +219,11 @@ class Engine:
             seat.serial += 1
             if self._watcher_sleeps:
                 self._wake_watcher()
-            self._handle(descriptor, mask)
+            connection = connections.get(descriptor)
+            if connection is not None and connection.claim(False):
+                connection.run(mask)
+            else:
+                self._handle(descriptor, mask)
             seat.serial += 1
             if pending and self._pending_since + TURN_SECONDS < self._last_answer:
                 self._flush()
@@ -263,10 +266,16 @@ class Engine:
             # The owner may have given the claim back before it could see the note.
             if connection.claim(False):
                 connection.run(mask)
-        elif descriptor in self._sites:
-            self._accept(self._sites[descriptor], ACCEPTS_PER_EVENT)
+        elif descriptor in self._acceptor.sites:
+            self._acceptor.accept(descriptor)
         elif descriptor in self._readers:
             self._readers[descriptor]()
+
+    def _admit(self, sock: socket.socket, peer: object, site: Site) -> None:
+        address, port = peer_of(peer)
+        connection = Connection(self, sock, address, port, site, self.now)
+        self._connections[connection.descriptor] = connection
+        self._poller.add_connection(connection.descriptor)
 
     def _flush(self) -> None:
         """Send the answers of this turn together."""
@@ -402,56 +411,20 @@ class Engine:
         self._beat()
         if self._draining:
             self._go_on_draining(now)
-        while self._paused_sites:
-            self._poller.add_listener(self._paused_sites.pop().socket.fileno())
+        self._acceptor.resume()
         for connection in list(self._connections.values()):
             if connection.deadline < now and connection.claim(False):
                 if connection.deadline < now:
                     connection.expire()
-                else:
+                else:  # it has been served meanwhile
                     connection.release()
 
     def _go_on_draining(self, now: float) -> None:
-        if not self._drained_listeners:
-            self._drained_listeners = True
-            for site in self._sites.values():
-                if site not in self._paused_sites:
-                    self._poller.remove(site.socket.fileno())
-                while self._accept(site, 1024):  # who has connected before we closed is answered
-                    pass
-                site.socket.close()
-            self._sites, self._paused_sites = {}, []
+        if self._acceptor.sites:
+            self._acceptor.close()
             for connection in list(self._connections.values()):
                 if connection.idle:
                     connection.deadline = min(connection.deadline, now + DRAIN_IDLE_SECONDS)
             self.idle_seconds = DRAIN_IDLE_SECONDS
         if not self._connections:
             self.stop()
-
-    def _accept(self, site: Site, most: int) -> bool:
-        """Accept up to ``most`` connections; True when there may be more."""
-        for _ in range(most):
-            try:
-                sock, peer = site.socket.accept()
-            except (BlockingIOError, ConnectionError):
-                return False
-            except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    self._pause(site, error)
-                return False
-            sock.setblocking(False)
-            address, port = (peer[0], str(peer[1])) if isinstance(peer, tuple) else ("", "")
-            connection = Connection(self, sock, address, port, site, self.now)
-            self._connections[connection.descriptor] = connection
-            self._poller.add_connection(connection.descriptor)
-        return True
-
-    def _pause(self, site: Site, error: OSError) -> None:
-        """No descriptor or memory for a further connection: leave it in the queue, and look again in a second."""
-        self.log.error(
-            "Cannot accept a connection: %s. New clients wait in the queue; raise the limit of open files (ulimit -n).",
-            error.strerror,
-        )
-        if site not in self._paused_sites and not self._drained_listeners:
-            self._poller.remove(site.socket.fileno())
-            self._paused_sites.append(site)

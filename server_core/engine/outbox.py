@@ -8,11 +8,14 @@ here at once: hence the lock, which only connections with remains ever pay for.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import tempfile
 from collections import deque
 from threading import Lock
 from typing import IO
+
+from server_core.gateway.wsgi import ClientGone
 
 _SENDFILE_MOST = 1 << 22
 
@@ -35,19 +38,76 @@ class FileSlice:
 
 
 class Outbox:
-    """What is left to send on one connection, in order; ``size`` is the number of bytes."""
+    """What is left to send on one connection, in order; ``size`` is the number of bytes.
 
-    __slots__ = ("_items", "_lock", "_memory", "_memory_limit", "_socket", "_spool", "_spooled", "size")
+    Up to ``memory_limit`` bytes are kept in memory, ``file_limit`` more in a file; beyond that ``send`` waits, as long
+    as the client takes something every ``write_timeout`` seconds.
+    """
 
-    def __init__(self, sock: socket.socket, memory_limit: int) -> None:
+    __slots__ = (
+        "_items",
+        "_limit",
+        "_lock",
+        "_memory",
+        "_memory_limit",
+        "_socket",
+        "_spool",
+        "_spooled",
+        "_write_timeout",
+        "size",
+    )
+
+    def __init__(self, sock: socket.socket, memory_limit: int, file_limit: int, write_timeout: float) -> None:
         self._socket = sock
         self._memory_limit = memory_limit
+        self._limit = memory_limit + file_limit
+        self._write_timeout = write_timeout
         self._items: deque[memoryview | FileSlice] = deque()
         self._memory = 0
         self._spool: IO[bytes] | None = None
         self._spooled = 0
         self._lock = Lock()
         self.size = 0
+
+    def send(self, data: bytes) -> None:
+        """Send what the socket takes and keep the rest.  Raises ClientGone when there is nobody to send to."""
+        if self.size:
+            self.add(data)
+            self._push()
+        else:
+            try:
+                sent = self._socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                raise ClientGone("the client has closed the connection") from error
+            if sent == len(data):
+                return
+            self.add(memoryview(data)[sent:])
+        if self.size > self._limit:
+            self._wait_for_room()
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+        """The same for a part of a file; ``descriptor`` is ours from now on."""
+        with self._lock:
+            self.size += count
+            self._items.append(FileSlice(descriptor, offset, count, owned=True))
+        self._push()
+
+    def _push(self) -> None:
+        try:
+            self.flush()
+        except OSError as error:
+            raise ClientGone("the client has closed the connection") from error
+
+    def _wait_for_room(self) -> None:
+        """The application is far ahead of its client: its thread waits here, and only here."""
+        writable = select.poll()
+        writable.register(self._socket.fileno(), select.POLLOUT)
+        while self.size > self._limit // 2:
+            if not writable.poll(self._write_timeout * 1000):
+                raise ClientGone("the client does not take the answer (write_timeout)")
+            self._push()
 
     def add(self, data: bytes | memoryview) -> None:
         """Keep ``data`` behind all that is kept already.  Raises OSError when the temporary file cannot grow."""
@@ -71,12 +131,6 @@ class Outbox:
             else:
                 self._items.append(FileSlice(self._spool.fileno(), self._spooled, count, owned=False))
             self._spooled += count
-
-    def add_file(self, descriptor: int, offset: int, count: int) -> None:
-        """Keep a part of a file behind all that is kept already; ``descriptor`` is ours from now on."""
-        with self._lock:
-            self.size += count
-            self._items.append(FileSlice(descriptor, offset, count, owned=True))
 
     def flush(self) -> int:
         """Send what the socket takes now; returns the bytes that moved.  Raises OSError for a broken connection."""

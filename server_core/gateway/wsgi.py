@@ -104,28 +104,29 @@ class FileWrapper:
             return None
 
 
-def make_environ(
-    base: Environ,
-    fields: Fields,
-    method: str,
-    target: str,
-    path: str,
-    query: str,
-    minor: int,
-    body: IO[bytes],
-    address: str,
-    port: str,
+def environ_template(
+    base: Environ, fields: Fields, method: str, minor: int, address: str, port: str, scheme: str
 ) -> Environ:
-    """The environ of one request; ``base`` holds what is the same for every request on a listener."""
-    environ = base.copy()
-    environ.update(fields)
+    """The part of an environ that stays the same while a client repeats its method and its fields.
+
+    ``base`` holds what is the same for every request on a listener; ``scheme`` is "" unless a trusted proxy told it.
+    """
+    environ = {**base, **fields}
     environ["REQUEST_METHOD"] = method
-    environ["PATH_INFO"] = path if "%" not in path else unquote(path)
-    environ["QUERY_STRING"] = query
-    environ["RAW_URI"] = environ["REQUEST_URI"] = target
     environ["SERVER_PROTOCOL"] = "HTTP/1.1" if minor else "HTTP/1.0"
     environ["REMOTE_ADDR"] = address
     environ["REMOTE_PORT"] = port
+    if scheme:
+        environ["wsgi.url_scheme"] = scheme
+    return environ
+
+
+def make_environ(template: Environ, target: str, path: str, query: str, body: IO[bytes]) -> Environ:
+    """The environ of one request, a dict of its own."""
+    environ = template.copy()
+    environ["PATH_INFO"] = path if "%" not in path else unquote(path)
+    environ["QUERY_STRING"] = query
+    environ["RAW_URI"] = environ["REQUEST_URI"] = target
     environ["wsgi.input"] = body
     return environ
 
@@ -148,33 +149,21 @@ class Response:
     ``status`` and ``headers`` are the application's last word, ``sent`` counts bytes of body.
     """
 
-    __slots__ = (
-        "_added",
-        "_bodyless",
-        "_chunked",
-        "_ended",
-        "_head_only",
-        "_head_sent",
-        "_keep_alive",
-        "_left",
-        "_lines",
-        "_log",
-        "_minor",
-        "_server_lines",
-        "_sink",
-        "headers",
-        "sent",
-        "status",
+    __slots__ = tuple(
+        (
+            "_added _bodyless _chunked _ended _head_only _head_sent _http11 _keep_alive _left _length_line "
+            "_lines _log _server_lines _sink headers sent status"
+        ).split()
     )
 
     def __init__(
-        self, sink: Sink, server_lines: ServerLines, log: Logger, head_only: bool, minor: int, keep_alive: bool
+        self, sink: Sink, server_lines: ServerLines, log: Logger, head_only: bool, http11: bool, keep_alive: bool
     ) -> None:
         self._sink = sink
         self._server_lines = server_lines
         self._log = log
         self._head_only = head_only
-        self._minor = minor
+        self._http11 = http11
         self._keep_alive = keep_alive
         self._head_sent = self._ended = self._chunked = False
         self._left = -1  # body bytes that the declared Content-Length still allows; -1 when none is declared
@@ -207,6 +196,7 @@ class Response:
                 if self._left >= 0:
                     raise ValueError("more than one Content-Length header")
                 self._left = int(header[1])
+                self._length_line = line
             elif kind != DROPPED:
                 added = self._special(line, kind, lines, added)
         self._lines = lines
@@ -270,13 +260,13 @@ class Response:
         if not self.status:
             raise RuntimeError("the application never called start_response (PEP 3333)")
         lines = self._lines
-        if self._left >= 0:
-            length = self._left
-        if self.status[:3] != "204":  # RFC 9110, 8.6: no Content-Length in a 204
-            if length >= 0:
+        if not self._bodyless or self.status[:3] != "204":  # RFC 9110, 8.6: no Content-Length in a 204
+            if self._left >= 0:
+                lines.append(self._length_line)
+            elif length >= 0:
                 lines.append(b"Content-Length: %d\r\n" % length)
             elif not self._bodyless:
-                if self._minor:
+                if self._http11:
                     self._chunked = True
                     lines.append(CHUNKED)
                 else:
@@ -284,7 +274,7 @@ class Response:
         lines.append(self._added)
         if not self._keep_alive:
             lines.append(CLOSE)
-        elif not self._minor:
+        elif not self._http11:
             lines.append(KEEP_ALIVE)
         lines.append(b"\r\n")
         self._head_sent = True
@@ -293,13 +283,14 @@ class Response:
     def _send_whole(self, body: bytes) -> None:
         """The usual answer: all of it is there, so head and body leave in one piece."""
         size = len(body)
-        bodyless = self.status and self._bodyless
-        if self.status and self._left >= 0 and self._left != size and not bodyless:
-            body = self._misfit(body, size)
-            size = len(body)
-        # What GET would state: an empty body in answer to HEAD, or a 304, says nothing of GET's.
-        lines = self._head(size if not bodyless or (size and self._head_only) else -1)
-        if not bodyless:
+        if not self.status or self._bodyless:
+            # What GET would state: an empty body in answer to HEAD, or a 304, says nothing of GET's.
+            lines = self._head(size if size and self._head_only else -1)
+        else:
+            if self._left != size and self._left >= 0:
+                body = self._misfit(body, size)
+                size = len(body)
+            lines = self._head(size)
             lines.append(body)
             self.sent = size
         self._ended = True
@@ -390,7 +381,7 @@ def respond(application: WSGIApplication, environ: Environ, response: Response, 
         result = application(environ, response.start_response)
         response.send(result)
     except ClientGone:
-        pass
+        fail(response)
     except BaseException:
         log.exception("Error in the application at %s %s", environ["REQUEST_METHOD"], environ["RAW_URI"])
         fail(response)

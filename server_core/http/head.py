@@ -27,7 +27,7 @@ _FIELD_LINE = rf"[{TCHAR}]+:{FIELD_VALUE}\r\n"
 
 match_head = re.compile(rf"{_REQUEST_LINE}((?:{_FIELD_LINE})*)\r\n").match
 # On a block that match_head has passed: name, then the value without the white space round it (RFC 9112, 5.1).
-split_fields = re.compile(r"([^:\r\n]+):[ \t]*([^\r\n]*[^\r\n \t]|)[ \t]*\r\n").findall
+_split_fields = re.compile(r"([^:\r\n]+):[ \t]*([^\r\n]*[^\r\n \t]|)[ \t]*\r\n").findall
 
 _is_method = re.compile(rf"[{TCHAR}]{{1,{MAX_METHOD}}}").fullmatch
 _is_target = re.compile(rf"[{TARGET_CHAR}]+").fullmatch
@@ -35,8 +35,8 @@ _is_version = re.compile(r"HTTP/([0-9])\.([0-9])").fullmatch
 _is_field_line = re.compile(rf"[{TCHAR}]+:{FIELD_VALUE}").fullmatch
 _may_begin = re.compile(rf"[{TCHAR}\r]").match
 
-#: method, target, minor version, field lines as (name, value), length of the head in the buffer
-Head = tuple[str, str, int, list[tuple[str, str]], int]
+#: method, target, minor version, the block of field lines, length of the head in the buffer
+Head = tuple[str, str, int, str, int]
 
 
 class HeadLimits:
@@ -68,10 +68,15 @@ def parse(text: str, limits: HeadLimits) -> Head | None:
             raise ProtocolError(400, "malformed head")
         end = found.end()
     method, target, minor, block = found.groups()
-    fields = split_fields(block)
-    if len(fields) > limits.fields:
+    return method, target, 0 if minor == "0" else 1, block, end
+
+
+def split_block(block: str, limits: HeadLimits) -> list[tuple[str, str]]:
+    """The field lines of a head that ``parse`` has passed, as (name, value).  Raises ProtocolError 431 for too many."""
+    lines = _split_fields(block)
+    if len(lines) > limits.fields:
         raise ProtocolError(431, f"more than {limits.fields} fields (limit_request_fields)")
-    return method, target, 0 if minor == "0" else 1, fields, end
+    return lines
 
 
 def _judge(text: str, limits: HeadLimits) -> int | None:

@@ -223,3 +223,10 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_neither_toml_nor_python_is_refused(tmp_path: Path) -> None:
     assert "must end in .toml or .py" in refusal(write(tmp_path, "serve.ini", "workers = 3\n"))
+
+
+def test_a_hook_of_gunicorn_is_refused_because_nobody_would_call_it(tmp_path):
+    path = tmp_path / "conf.py"
+    path.write_text("workers = 2\ndef post_fork(server, worker):\n    pass\n")
+    with pytest.raises(ConfigError, match=r"post_fork in .*conf\.py is one of Gunicorn's hooks"):
+        file_layer(str(path))

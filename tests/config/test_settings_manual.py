@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -17,20 +14,6 @@ from server_core.config.layers import COMMAND_LINE, Layer, layer_from_mapping, r
 from server_core.config.manual import settings_page, show_config
 from server_core.config.options import settings_options
 from server_core.config.schema import HELPERS, SECTIONS, SETTINGS
-
-REPOSITORY = Path(__file__).parents[2]
-PAGE = REPOSITORY / "docs" / "reference" / "settings.md"
-
-
-def test_the_page_in_the_repository_is_what_the_declarations_say() -> None:
-    assert PAGE.read_text() == settings_page(), "run: python -m server_core.config.manual > docs/reference/settings.md"
-
-
-def test_the_module_prints_the_page() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "server_core.config.manual"], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == settings_page()
 
 
 def test_the_page_does_not_depend_on_the_machine() -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from django_serve.layer import framework_layer
+from django_serve.layer import framework_layer, settings_module
 from server_core.config.arguments import add_settings_arguments, layer_from_namespace
-from server_core.errors import ServeError
+from server_core.config.layers import resolve
+from server_core.errors import ConfigError, ServeError
 from server_core.gateway.loader import AppSpec
 from server_core.launch import Call, hand_over, path_of_this_process
 
@@ -19,21 +21,39 @@ class Command(BaseCommand):
     """Replaces this process by the server: what Django has imported here would only grow stale in the arbiter."""
 
     help = (
-        "Serves this project. All options can also stand in settings.SERVE, without the dashes and with underscores: "
-        "SERVE = {'workers': 4}."
+        "Serves this project, in production and in development. All options can also stand in the settings, without "
+        "the dashes and with underscores: SERVE = {'workers': 4, 'bind': '0.0.0.0:8000'}. The command line wins."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """All settings of the server, by the names they have everywhere."""
+        """All settings of the server, by the names they have everywhere, and an address as runserver takes it."""
+        # All options in the usage would be thirty lines above every message about a wrong one.
+        parser.usage = "%(prog)s [OPTIONS] [ADDRESS]"
+        parser.add_argument(
+            "address", nargs="?", metavar="ADDRESS", help="The address to listen on, as in --bind: 0.0.0.0:8000."
+        )
         add_settings_arguments(parser)
+
+    def check(self, *args: Any, **kwargs: Any) -> None:
+        """Django's checks, but first our own: what is wrong with SERVE is told in one sentence."""
+        try:
+            resolve([framework_layer()])
+        except ConfigError as error:
+            raise CommandError(str(error), returncode=error.exit_code)
+        super().check(*args, **kwargs)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Collect what Django knows and start the server; returns only when something is wrong."""
+        if options["address"]:
+            if options["bind"]:
+                raise CommandError("the address is given twice: as an argument and with --bind.", returncode=2)
+            options["bind"] = options["address"]
         try:
+            target = wsgi_target()
             hand_over(
                 Call(
                     [framework_layer(), layer_from_namespace(options)],
-                    spec=AppSpec(wsgi_target(), wsgi_target(), "django_serve.loader:load", path_of_this_process()),
+                    spec=AppSpec(target, target, "django_serve.loader:load", path_of_this_process()),
                     config=options["config"],
                     check_config=options["check_config"],
                     show_config=options["show_config"],
@@ -45,9 +65,19 @@ class Command(BaseCommand):
 
 
 def wsgi_target() -> str:
-    """The project's WSGI application as ``module:callable``."""
+    """The project's WSGI application as ``module:callable``.  Raises ConfigError when nobody could find it."""
     named: str | None = settings.WSGI_APPLICATION
-    if not named:
-        return "django.core.wsgi:get_wsgi_application()"
-    module, _, name = named.rpartition(".")
-    return f"{module}:{name}"
+    if named:
+        module, _, name = named.rpartition(".")
+        if not module:
+            raise ConfigError(
+                f"WSGI_APPLICATION in {settings_module()} is {named!r}: write the module too, as in "
+                "'mysite.wsgi.application'."
+            )
+        return f"{module}:{name}"
+    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        raise ConfigError(
+            "settings.configure() was called, which other processes do not see: name the module that calls it in "
+            "WSGI_APPLICATION, as in 'mysite.application', or use a settings module."
+        )
+    return "django.core.wsgi:get_wsgi_application()"

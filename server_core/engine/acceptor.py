@@ -1,0 +1,74 @@
+"""Takes new connections from the listening sockets of a worker; what becomes of them is the engine's business."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from logging import Logger
+
+from server_core.engine.poller import Poller
+from server_core.engine.site import Site
+
+#: one event never keeps a worker from its other connections, nor from the other workers' share
+ACCEPTS_PER_EVENT = 16
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Acceptor:
+    """``sites`` by descriptor, as long as they are open; ``admit(socket, peer, site)`` gets each new connection."""
+
+    def __init__(
+        self, sites: list[Site], poller: Poller, admit: Callable[[socket.socket, object, Site], None], log: Logger
+    ) -> None:
+        self.sites = {site.socket.fileno(): site for site in sites}
+        self._poller = poller
+        self._admit = admit
+        self._log = log
+        self._paused: list[int] = []
+        for descriptor in self.sites:
+            poller.add_listener(descriptor)
+
+    def accept(self, descriptor: int, most: int = ACCEPTS_PER_EVENT) -> bool:
+        """Accept up to ``most`` connections; True when there may be more."""
+        site = self.sites[descriptor]
+        for _ in range(most):
+            try:
+                sock, peer = site.socket.accept()
+            except (BlockingIOError, ConnectionError):  # nobody there, or gone already (CVE-2024-49769)
+                return False
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._pause(descriptor, error)
+                return False
+            sock.setblocking(False)
+            self._admit(sock, peer, site)
+        return True
+
+    def _pause(self, descriptor: int, error: OSError) -> None:
+        """No descriptor or memory for a further connection: leave it in the queue until ``resume``."""
+        self._log.error(
+            "Cannot accept a connection: %s. New clients wait in the queue; raise the limit of open files (ulimit -n).",
+            error.strerror,
+        )
+        if descriptor not in self._paused:
+            self._poller.remove(descriptor)
+            self._paused.append(descriptor)
+
+    def resume(self) -> None:
+        """Look again at the sites that were paused."""
+        while self._paused:
+            self._poller.add_listener(self._paused.pop())
+
+    def close(self) -> None:
+        """Accept who has connected so far, then close the sites."""
+        for descriptor, site in list(self.sites.items()):
+            if descriptor not in self._paused:
+                self._poller.remove(descriptor)
+                self._paused.append(descriptor)
+            while self.accept(descriptor, 1024):
+                pass
+            site.socket.close()
+        self.sites.clear()
+        self._paused.clear()
