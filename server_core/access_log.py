@@ -37,6 +37,14 @@ def _environ(key: str, missing: str = "-") -> Atom:
     return lambda exchange: str(exchange.environ.get(key, "")) or missing
 
 
+_method, _raw_uri, _protocol = _environ("REQUEST_METHOD"), _environ("RAW_URI"), _environ("SERVER_PROTOCOL")
+
+
+def _request_line(exchange: Exchange) -> str:
+    # Through the same readers as everything else: an application may have changed or deleted what it likes.
+    return f"{_method(exchange)} {_raw_uri(exchange)} {_protocol(exchange)}"
+
+
 class _Clock:
     """The time of an exchange as ``[23/Nov/2026:05:00:00 +0000]``, made once a second."""
 
@@ -58,12 +66,9 @@ ATOMS: dict[str, tuple[str, Callable[[], Atom]]] = {
     "l": ("always -", lambda: lambda exchange: "-"),
     "u": ("user name of HTTP basic authentication", lambda: _user),
     "t": ("time at which the answer was complete", _Clock),
-    "r": (
-        "request line",
-        lambda: lambda exchange: "{REQUEST_METHOD} {RAW_URI} {SERVER_PROTOCOL}".format_map(exchange.environ),
-    ),
+    "r": ("request line", lambda: _request_line),
     "m": ("method", lambda: _environ("REQUEST_METHOD")),
-    "U": ("path of the URL, without the query", lambda: lambda exchange: exchange.environ["RAW_URI"].partition("?")[0]),
+    "U": ("path of the URL, without the query", lambda: lambda exchange: _raw_uri(exchange).partition("?")[0]),
     "q": ("query", lambda: _environ("QUERY_STRING", "")),
     "H": ("protocol", lambda: _environ("SERVER_PROTOCOL")),
     "s": ("status code", lambda: lambda exchange: exchange.status[:3] or "-"),

@@ -60,6 +60,7 @@ server_core.engine.outbox
 server_core.engine.site
 server_core.engine.connection
 server_core.engine.acceptor
+server_core.engine.crew
 server_core.engine.engine
 
 server_core.workers

@@ -48,7 +48,7 @@ class Connection:
 
     __slots__ = tuple(
         (
-            "_address _body _buffer _close_after _engine _keep_alive _out _outbox _port _receive _repeated "
+            "_address _body _buffer _engine _keep_alive _out _outbox _port _receive _repeated "
             "_request _seen _send _site _socket _spool _trusted _unread claim deadline descriptor late missed "
             "release served state"
         ).split()
@@ -323,7 +323,7 @@ class Connection:
             self._outbox = None
         self._out = data
         engine = self._engine
-        if engine.leader_thread == get_ident():
+        if engine.crew.leader_thread == get_ident():
             engine.hold(self)
         else:
             self.flush()

@@ -19,11 +19,12 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from logging import Logger
-from threading import Lock, get_ident
+from threading import Lock
 from time import monotonic, sleep, time
 
 from server_core.engine.acceptor import Acceptor
 from server_core.engine.connection import Connection
+from server_core.engine.crew import Crew, Seat
 from server_core.engine.poller import HANGUP, READABLE, Events, Poller
 from server_core.engine.site import Site
 from server_core.exchange import Exchange
@@ -34,11 +35,6 @@ from server_core.http.response import http_date
 from server_core.listeners import peer_of
 from server_core.settings import Limits, Proxy, Timeouts
 
-# Application time per request (seconds, running mean) at which the mode changes; apart, so that it does not flutter.
-BLOCKING_ABOVE = 0.0005
-FAST_BELOW = 0.0002
-MEAN_WEIGHT = 1 / 16
-
 #: an answer of this turn waits no longer than this for the others
 TURN_SECONDS = 0.001
 LOOK_SECONDS = 0.001
@@ -46,18 +42,6 @@ LOOK_SECONDS = 0.001
 IDLE_LOOKS = 20
 #: how long a kept-alive connection may still bring a request after draining began
 DRAIN_IDLE_SECONDS = 1.0
-
-
-class Seat:
-    """One thread's place.  A follower waits at its ``gate``; ``serial`` is odd while the thread handles an event."""
-
-    __slots__ = ("gate", "serial", "thread")
-
-    def __init__(self) -> None:
-        self.gate = Lock()
-        self.gate.acquire()
-        self.serial = 0
-        self.thread = get_ident()
 
 
 class Engine:
@@ -101,7 +85,6 @@ class Engine:
         self.now = monotonic()
         # Answers whose connections wait for the end of the turn; whoever takes one out owns its claim.
         self.pending: deque[Connection] = deque()
-        self.leader_thread = 0  # the thread whose answers wait for the end of the turn
         self._pending_since = self._last_answer = 0.0  # performance counter
         self._turn_ended = turn_ended
         self._beat = beat
@@ -116,12 +99,7 @@ class Engine:
         self._tick_lock = Lock()
         self._stopped = False
         self._draining = False
-        # leader and followers
-        self._election = Lock()
-        self._leader: Seat | None = None
-        self._parked: list[Seat] = []
-        self._blocking = False
-        self._mean = 0.0
+        self.crew = Crew()
         self._watcher_sleeps = False
         self._watcher_gate = Lock()
         self._watcher_gate.acquire()
@@ -175,44 +153,30 @@ class Engine:
     def serve(self) -> None:
         """Handle events until the engine has stopped.  Called by each application thread."""
         seat = Seat()
+        crew = self.crew
         while not self._stopped:
-            if self._blocking:
+            if crew.blocking:
                 self._take_one()
-            elif self._wait_to_lead(seat):
+                continue
+            if crew.wait_to_lead(seat, self._wake_watcher):
                 self._lead(seat)
-        self._unpark_all()
-
-    def _wait_to_lead(self, seat: Seat) -> bool:
-        """Take the lead if nobody has it, else park; False when this thread was sent back to look at the mode again."""
-        with self._election:
-            if self._stopped or self._blocking:
-                return False
-            if self._leader is None:
-                self._leader = seat
-                self.leader_thread = seat.thread
-                return True
-            self._parked.append(seat)
-        self._wake_watcher()  # the leader may be stuck, and there was nobody to take over
-        seat.gate.acquire()
-        return self._leader is seat
+        crew.disband()
 
     def _lead(self, seat: Seat) -> None:
         """Handle all events, until somebody else leads, the mode changes or the engine stops."""
         ready = self._ready
         pending = self.pending
         connections = self._connections
-        while self._leader is seat:
+        crew = self.crew
+        while crew.leader is seat:
             try:
                 descriptor, mask = ready.popleft()
             except IndexError:
                 if pending:
                     self._flush()
                     continue  # sending may have made further events
-                if self._stopped or self._blocking:
-                    with self._election:
-                        if self._leader is seat:
-                            self._leader = None
-                            self.leader_thread = 0
+                if self._stopped or crew.blocking:
+                    crew.step_down(seat)
                     break
                 ready.extend(self._wait(-1))
                 continue
@@ -289,12 +253,6 @@ class Engine:
         if self._turn_ended is not None:
             self._turn_ended()
 
-    def _unpark_all(self) -> None:
-        with self._election:
-            parked, self._parked = self._parked, []
-        for seat in parked:
-            seat.gate.release()
-
     # -- what connections call
 
     def trusts(self, address: str) -> bool:
@@ -311,7 +269,7 @@ class Engine:
         HANGUP, because the end of the stream may be among what was missed.
         """
         self._ready.append((descriptor, READABLE | HANGUP))
-        if self._blocking and len(self._ready) > 1:
+        if self.crew.blocking and len(self._ready) > 1:
             self._wake()  # the others may all wait for events, and this thread handles one at a time
 
     def hold(self, connection: Connection) -> None:
@@ -330,13 +288,7 @@ class Engine:
             self._max_requests = 0
             self._limit_reached()
         if self._threads > 1:
-            mean = self._mean = self._mean + (seconds - self._mean) * MEAN_WEIGHT
-            if self._blocking:
-                if mean < FAST_BELOW:
-                    self._blocking = False
-            elif mean > BLOCKING_ABOVE:
-                self._blocking = True
-                self._unpark_all()
+            self.crew.took(seconds)
 
     def progress(self) -> None:
         """A part of a long answer has left: this thread is alive although it does not come back."""
@@ -356,27 +308,23 @@ class Engine:
                 next_beat = monotonic() + 1.0
                 beat()
             sleep(LOOK_SECONDS)
-            leader = self._leader
-            now_seen = (leader, leader.serial if leader is not None else 0)
+            now_seen = self.crew.glance()
             if now_seen != seen:
                 seen, looks = now_seen, 0
                 continue
             looks += 1
             busy = now_seen[1] & 1
             if busy:
-                self._leader_is_stuck(leader)
-            if looks > IDLE_LOOKS and not (busy and (self.pending or self._parked)):
+                self._leader_is_stuck(now_seen[0])
+            if looks > IDLE_LOOKS and not (busy and (self.pending or self.crew.parked)):
                 self._sleep_watching(seen)
                 looks = 0
 
     def _sleep_watching(self, seen: tuple[Seat | None, int]) -> None:
         """Nothing to look at: sleep until the leader moves, an answer is held or a follower parks."""
         self._watcher_sleeps = True
-        leader = self._leader
         # Whatever happened before the line above has not woken us: look once more.
-        if (leader, leader.serial if leader is not None else 0) == seen and not (
-            seen[1] & 1 and (self.pending or self._parked)
-        ):
+        if self.crew.glance() == seen and not (seen[1] & 1 and (self.pending or self.crew.parked)):
             self._watcher_gate.acquire(timeout=1.0)
         self._watcher_sleeps = False
 
@@ -393,15 +341,7 @@ class Engine:
             self._flush()
             if self._ready:
                 self._wake()
-        if not self._parked or self._blocking:
-            return
-        with self._election:
-            if self._blocking or not self._parked or self._leader is not leader:
-                return
-            seat = self._parked.pop()
-            self._leader = seat
-            self.leader_thread = seat.thread
-        seat.gate.release()
+        self.crew.replace(leader)
 
     # -- once a second
 

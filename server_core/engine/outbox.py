@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import select
 import socket
-import tempfile
 from collections import deque
 from threading import Lock
 from typing import IO
@@ -121,6 +120,8 @@ class Outbox:
                 self._memory += count
                 return
             if self._spool is None:
+                import tempfile  # not before it is needed: it brings a megabyte of other modules
+
                 self._spool = tempfile.TemporaryFile(prefix="prefork-serve-answer-", buffering=0)  # noqa: SIM115
             view = memoryview(data)
             while view:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from typing import IO
 
 
@@ -21,6 +20,8 @@ class Spool:
         """Append; raises OSError when the temporary file cannot grow."""
         self._size += len(piece)
         if self._size > self._limit and isinstance(self._file, io.BytesIO):
+            import tempfile  # not before it is needed: it brings a megabyte of other modules
+
             file = tempfile.TemporaryFile(prefix="prefork-serve-body-")  # noqa: SIM115 - lives as long as the request
             file.write(self._file.getbuffer())
             self._file = file
