@@ -24,7 +24,7 @@ from server_core.gateway.wsgi import Environ, Response, environ_template, make_e
 from server_core.http.fields import Fields, combine
 from server_core.http.forwarded import client
 from server_core.http.framing import Body, ChunkedBody, LengthBody
-from server_core.http.head import check_open_line, parse, split_block
+from server_core.http.head import NO_REPEAT, check_open_line, parse, repeat_of, repeated_target, split_block
 from server_core.http.policy import CHUNKED, admit
 from server_core.http.response import CONTINUE, error_page
 
@@ -40,7 +40,6 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 1 << 20
 
 _NOTHING = bytearray()
-_NO_REQUEST: tuple[str, str, int, Environ, bool] = ("\n", "", 0, {}, False)
 
 
 class Connection:
@@ -48,9 +47,9 @@ class Connection:
 
     __slots__ = tuple(
         (
-            "_address _body _buffer _engine _keep_alive _out _outbox _port _receive _repeated "
-            "_request _seen _send _site _socket _spool _trusted _unread claim deadline descriptor late missed "
-            "release served state"
+            "_address _body _buffer _engine _keep_alive _out _outbox _port _receive _repeat _request _seen _send "
+            "_site _socket _spool _template _template_keeps_alive _trusted _unread claim deadline descriptor late "
+            "missed release served state"
         ).split()
     )
 
@@ -72,8 +71,10 @@ class Connection:
         self._body: Body | None = None
         self._spool: Spool | None = None
         self._request: tuple[Environ, str, str, str, bool] | None = None
-        # The last request without a body: its block of fields, method, minor version; what was made of them.
-        self._repeated: tuple[str, str, int, Environ, bool] = _NO_REQUEST
+        # The last request without a body, for a client that repeats it but for the target; what was made of it.
+        self._repeat = NO_REPEAT
+        self._template: Environ = site.environ
+        self._template_keeps_alive = False
         lock = Lock()
         self.claim = lock.acquire
         self.release = lock.release
@@ -94,11 +95,29 @@ class Connection:
     def run(self, mask: int) -> None:
         """Go on with whatever this connection is about; gives the claim back sooner or later."""
         self.missed = False
+        if self.state != HEAD or self._buffer:
+            self._go_on(mask)
+            return
+        data = self._take(mask)
+        if data:
+            target = repeated_target(data, self._repeat)
+            if target:
+                path, _, query = target.partition("?")
+                self._answer(self._template, target, path, query, self._template_keeps_alive, BytesIO())
+            else:
+                self._read_head(data)
+
+    def _go_on(self, mask: int) -> None:
+        """With what an earlier event has begun."""
         state = self.state
-        if state == HEAD:  # first, because it is the way of every request
-            self._read_head(mask)
+        if state == HEAD:
+            if not self._seen:
+                self._read_head(b"")
+            elif data := self._take(mask):
+                self._read_head(data)
         elif state == BODY:
-            self._read_body(mask)
+            if data := self._take(mask):
+                self._take_body(data)
         elif state == WRITE:
             self._unread = True  # an edge that we do not follow now
             self._write_on()
@@ -137,26 +156,30 @@ class Connection:
 
     # -- reading
 
-    def _read_head(self, mask: int) -> None:
+    def _take(self, mask: int) -> bytes:
+        """What the client has sent; b"" when there is nothing to go on with, and all that is due then has been done."""
+        try:
+            data = self._receive(RECEIVE)
+        except BlockingIOError:
+            self._unread = False
+            self._rest()
+            return b""
+        except OSError:
+            self._close()
+            return b""
+        # Less than was asked for: the socket is drained, and only the end of the stream can follow unannounced.
+        self._unread = len(data) == RECEIVE or mask & HANGUP != 0
+        if not data:
+            if self.state == BODY:  # RFC 9112, 8: incomplete, and never to be taken as whole
+                self._refuse(ProtocolError(400, "the client ended the connection inside the body"))
+            else:
+                self._close()
+        return data
+
+    def _read_head(self, data: bytes) -> None:
+        """Bytes of a head, to be added to those in the buffer."""
         engine = self._engine
         buffer = self._buffer
-        if buffer and not self._seen:
-            data = b""
-        else:
-            try:
-                data = self._receive(RECEIVE)
-            except BlockingIOError:
-                self._unread = False
-                self._rest()
-                return
-            except OSError:
-                self._close()
-                return
-            if not data:
-                self._close()
-                return
-            # Less than was asked for: the socket is drained, and only the end of the stream can follow unannounced.
-            self._unread = len(data) == RECEIVE or mask & HANGUP != 0
         try:
             if not buffer:
                 text = data.decode("latin-1")
@@ -179,24 +202,19 @@ class Connection:
                 self._rest()
                 return
             method, target, minor, block, end = head
-            repeated = self._repeated
-            if block == repeated[0] and method == repeated[1] and minor == repeated[2] and target[0] == "/":
-                # Word for word the fields of the request before, as most clients send them: judged already.
-                path, _, query = target.partition("?")
-                template, keep_alive, length, expects = repeated[3], repeated[4], 0, False
-            else:
-                fields = combine(split_block(block, engine.head_limits))
-                path, query, keep_alive, length, expects = admit(method, target, minor, fields)
-                template = self._template(method, minor, fields)
-                if not length and target[0] == "/":
-                    self._repeated = (block, method, minor, template, keep_alive)
+            fields = combine(split_block(block, engine.head_limits))
+            path, query, keep_alive, length, expects = admit(method, target, minor, fields)
         except ProtocolError as error:
             self._refuse(error)
             return
+        template = self._make_template(method, minor, fields)
         self._seen = False
         if end == len(text):
             if buffer:
                 self._buffer = _NOTHING
+            elif not length and path == target.partition("?")[0]:  # not in absolute-form, which changes a field
+                self._repeat = repeat_of(data, method, target, engine.head_limits)
+                self._template, self._template_keeps_alive = template, keep_alive
         else:
             self._buffer = buffer[end:] if buffer else bytearray(data[end:])
         if not length:
@@ -218,22 +236,6 @@ class Connection:
             self._take_body(first)
         else:
             self._rest()
-
-    def _read_body(self, mask: int) -> None:
-        try:
-            data = self._receive(RECEIVE)
-        except BlockingIOError:
-            self._unread = False
-            self._rest()
-            return
-        except OSError:
-            self._close()
-            return
-        if not data:  # RFC 9112, 8: incomplete, and never to be taken as whole
-            self._refuse(ProtocolError(400, "the client ended the connection inside the body"))
-            return
-        self._unread = len(data) == RECEIVE or mask & HANGUP != 0
-        self._take_body(data)
 
     def _take_body(self, data: bytes) -> None:
         body, spool, request = self._body, self._spool, self._request
@@ -266,7 +268,7 @@ class Connection:
 
     # -- answering
 
-    def _template(self, method: str, minor: int, fields: Fields) -> Environ:
+    def _make_template(self, method: str, minor: int, fields: Fields) -> Environ:
         address, scheme = self._address, ""
         if self._trusted:
             engine = self._engine
@@ -324,7 +326,9 @@ class Connection:
         self._out = data
         engine = self._engine
         if engine.crew.leader_thread == get_ident():
-            engine.hold(self)
+            engine.pending.append(self)
+            if engine.watcher_sleeps:  # the application may go on for long after its last block
+                engine.wake_watcher()
         else:
             self.flush()
 

@@ -100,7 +100,7 @@ class Engine:
         self._stopped = False
         self._draining = False
         self.crew = Crew()
-        self._watcher_sleeps = False
+        self.watcher_sleeps = False
         self._watcher_gate = Lock()
         self._watcher_gate.acquire()
         # descriptors that are no connections
@@ -134,7 +134,7 @@ class Engine:
         """Return from ``serve`` and ``watch`` as soon as each thread comes back from the application."""
         self._stopped = True
         self._wake()
-        self._wake_watcher()
+        self.wake_watcher()
 
     def _wake(self) -> None:
         try:
@@ -158,7 +158,7 @@ class Engine:
             if crew.blocking:
                 self._take_one()
                 continue
-            if crew.wait_to_lead(seat, self._wake_watcher):
+            if crew.wait_to_lead(seat, self.wake_watcher):
                 self._lead(seat)
         crew.disband()
 
@@ -181,8 +181,8 @@ class Engine:
                 ready.extend(self._wait(-1))
                 continue
             seat.serial += 1
-            if self._watcher_sleeps:
-                self._wake_watcher()
+            if self.watcher_sleeps:
+                self.wake_watcher()
             connection = connections.get(descriptor)
             if connection is not None and connection.claim(False):
                 connection.run(mask)
@@ -272,12 +272,6 @@ class Engine:
         if self.crew.blocking and len(self._ready) > 1:
             self._wake()  # the others may all wait for events, and this thread handles one at a time
 
-    def hold(self, connection: Connection) -> None:
-        """Keep the answer of ``connection``, and with it the claim, until this turn's answers leave together."""
-        self.pending.append(connection)
-        if self._watcher_sleeps:  # the application may go on for long after its last block
-            self._wake_watcher()
-
     def leave(self, ended: float, seconds: float) -> None:
         """A thread is back from the application, after ``seconds``; ``ended`` by the performance counter."""
         self._last_answer = ended
@@ -322,14 +316,15 @@ class Engine:
 
     def _sleep_watching(self, seen: tuple[Seat | None, int]) -> None:
         """Nothing to look at: sleep until the leader moves, an answer is held or a follower parks."""
-        self._watcher_sleeps = True
+        self.watcher_sleeps = True
         # Whatever happened before the line above has not woken us: look once more.
         if self.crew.glance() == seen and not (seen[1] & 1 and (self.pending or self.crew.parked)):
             self._watcher_gate.acquire(timeout=1.0)
-        self._watcher_sleeps = False
+        self.watcher_sleeps = False
 
-    def _wake_watcher(self) -> None:
-        self._watcher_sleeps = False
+    def wake_watcher(self) -> None:
+        """There is something to look at again."""
+        self.watcher_sleeps = False
         try:
             self._watcher_gate.release()
         except RuntimeError:

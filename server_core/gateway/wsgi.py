@@ -89,14 +89,13 @@ class FileWrapper:
     def extent(self) -> tuple[int, int, int] | None:
         """Descriptor, offset and bytes to the end when this is a plain file, else None.
 
-        Only the io classes whose bytes are the file's own count: a GzipFile has a descriptor too, and other bytes.
+        Only when ``read`` is a file's own method are its bytes the file's (tempfile's and Django's wrappers pass it
+        on): a GzipFile has a descriptor too, and other bytes.
         """
-        file: Any = self.filelike
-        while not isinstance(file, (io.BufferedReader, io.BufferedRandom, io.FileIO)):
-            inner = getattr(file, "file", None)  # tempfile's and Django's wrappers
-            if inner is None or inner is file:
-                return None
-            file = inner
+        read: Any = getattr(self.filelike, "read", None)
+        file = getattr(getattr(read, "__wrapped__", read), "__self__", None)
+        if not (type(file) is io.BufferedReader or type(file) is io.BufferedRandom or type(file) is io.FileIO):
+            return None
         try:
             status = os.fstat(file.fileno())
             return (file.fileno(), file.tell(), status.st_size - file.tell()) if stat.S_ISREG(status.st_mode) else None
@@ -143,6 +142,13 @@ def unquote(path: str) -> str:
     return "".join(decoded)
 
 
+#: answers that never have a body (RFC 9110, 6.4.1), whatever the application yields
+_BODYLESS = ("204", "304")
+
+#: the last status and headers that were right, their lines, and the Content-Length in them or -1
+_said: tuple[str, list[tuple[str, str]], bytes, int] = ("", [], b"", -1)
+
+
 class Response:
     """One answer, from ``start_response`` to its last byte.
 
@@ -151,7 +157,7 @@ class Response:
 
     __slots__ = tuple(
         (
-            "_added _bodyless _chunked _ended _head_only _head_sent _http11 _keep_alive _left _length_line "
+            "_added _bodyless _chunked _ended _head_only _head_sent _http11 _keep_alive _left "
             "_lines _log _server_lines _sink headers sent status"
         ).split()
     )
@@ -185,26 +191,40 @@ class Response:
                 exc_info = None  # no reference cycle through the traceback
         elif self.status:
             raise RuntimeError("start_response was called twice without exc_info (PEP 3333)")
+        said = _said
+        if status == said[0] and headers == said[1]:  # an application repeats itself: it has been judged already
+            self._lines, self._left = [said[2]], said[3]
+            self._added = self._server_lines.both
+        else:
+            self._judge(status, headers)
+        self._bodyless = self._head_only or status[:3] in _BODYLESS
+        self.status = status
+        self.headers = headers
+        return self._write
+
+    def _judge(self, status: str, headers: list[tuple[str, str]]) -> None:
+        """Check status and headers, and make lines of them."""
+        global _said
         lines = [STATUS_LINES[status]]
-        self._left = -1
-        added = self._server_lines.both
+        left = -1
+        both = added = self._server_lines.both
+        plain = True
         for header in headers:
             line, kind = HEADER_LINES[header]
             if not kind:
                 lines.append(line)
             elif kind == LENGTH:
-                if self._left >= 0:
+                if left >= 0:
                     raise ValueError("more than one Content-Length header")
-                self._left = int(header[1])
-                self._length_line = line
+                left = int(header[1])
+                if status[:3] != "204":  # RFC 9110, 8.6: no Content-Length in a 204
+                    lines.append(line)
             elif kind != DROPPED:
+                plain = False
                 added = self._special(line, kind, lines, added)
-        self._lines = lines
-        self._added = added
-        self.headers = headers
-        self._bodyless = self._head_only or status[:3] in ("204", "304")
-        self.status = status
-        return self._write
+        self._lines, self._left, self._added = lines, left, added
+        if plain and added is both:
+            _said = (status, list(headers), b"".join(lines), left)
 
     def _special(self, line: bytes, kind: int, lines: list[bytes], added: bytes) -> bytes:
         """The application says what the server would have said: its word stands, and is not doubled."""
@@ -230,7 +250,15 @@ class Response:
             body = result[0] if len(result) == 1 else b"".join(result)  # type: ignore[index,arg-type]
             if type(body) is not bytes:
                 raise TypeError(f"the application's iterable gave {type(body).__name__}, not bytes")
-            self._send_whole(body)
+            size = len(body)
+            if (self._left == size or self._left < 0) and self.status and not self._bodyless:  # the usual answer
+                lines = self._head(size)
+                lines.append(body)
+                self.sent = size
+                self._ended = True
+                self._sink.send_last(b"".join(lines), self._keep_alive)
+            else:
+                self._send_whole(body)
             return
         if kind is FileWrapper and not self._head_sent and self._send_file(result):  # type: ignore[arg-type]
             return
@@ -260,23 +288,22 @@ class Response:
         if not self.status:
             raise RuntimeError("the application never called start_response (PEP 3333)")
         lines = self._lines
-        if not self._bodyless or self.status[:3] != "204":  # RFC 9110, 8.6: no Content-Length in a 204
-            if self._left >= 0:
-                lines.append(self._length_line)
-            elif length >= 0:
+        if self._left < 0:
+            if length >= 0:
                 lines.append(b"Content-Length: %d\r\n" % length)
-            elif not self._bodyless:
-                if self._http11:
-                    self._chunked = True
-                    lines.append(CHUNKED)
-                else:
-                    self._keep_alive = False
-        lines.append(self._added)
+            elif self._bodyless:
+                pass
+            elif self._http11:
+                self._chunked = True
+                lines.append(CHUNKED)
+            else:
+                self._keep_alive = False
         if not self._keep_alive:
-            lines.append(CLOSE)
-        elif not self._http11:
-            lines.append(KEEP_ALIVE)
-        lines.append(b"\r\n")
+            lines += (self._added, CLOSE, b"\r\n")
+        elif self._http11:
+            lines += (self._added, b"\r\n")
+        else:
+            lines += (self._added, KEEP_ALIVE, b"\r\n")
         self._head_sent = True
         return lines
 
@@ -285,7 +312,7 @@ class Response:
         size = len(body)
         if not self.status or self._bodyless:
             # What GET would state: an empty body in answer to HEAD, or a 304, says nothing of GET's.
-            lines = self._head(size if size and self._head_only else -1)
+            lines = self._head(size if size and self._head_only and self.status[:3] not in _BODYLESS else -1)
         else:
             if self._left != size and self._left >= 0:
                 body = self._misfit(body, size)

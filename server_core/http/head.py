@@ -31,6 +31,7 @@ _split_fields = re.compile(r"([^:\r\n]+):[ \t]*([^\r\n]*[^\r\n \t]|)[ \t]*\r\n")
 
 _is_method = re.compile(rf"[{TCHAR}]{{1,{MAX_METHOD}}}").fullmatch
 _is_target = re.compile(rf"[{TARGET_CHAR}]+").fullmatch
+_is_path = re.compile(rf"/[{TARGET_CHAR}]*").fullmatch
 _is_version = re.compile(r"HTTP/([0-9])\.([0-9])").fullmatch
 _is_field_line = re.compile(rf"[{TCHAR}]+:{FIELD_VALUE}").fullmatch
 _may_begin = re.compile(rf"[{TCHAR}\r]").match
@@ -134,6 +135,30 @@ def _judge_request_line(line: str) -> None:
 def _judge_field_line(line: str) -> None:
     if not _is_field_line(line):
         raise ProtocolError(400, "a field line that is not a name, a colon and a value")
+
+
+#: what of a head is the same as in an earlier one: its bytes up to the target, those behind it, room for the target
+Repeat = tuple[bytes, bytes, int]
+NO_REPEAT: Repeat = (b"\n", b"\n", 0)
+
+
+def repeat_of(data: bytes, method: str, target: str, limits: HeadLimits) -> Repeat:
+    """What a further head has in common with ``data``, one whole head that was parsed, if only its target differs."""
+    prefix = data[: len(method) + 1]
+    return prefix, data[len(prefix) + len(target) :], limits.small - len(prefix) - len(" HTTP/1.1\r\n")
+
+
+def repeated_target(data: bytes, repeat: Repeat) -> str:
+    """The target, a path, of a head that differs from an earlier one in nothing else; "" when it is no such head.
+
+    Most clients repeat method and fields word for word on a kept connection, and need not have them parsed again.
+    """
+    prefix, suffix, room = repeat
+    if data.endswith(suffix) and data.startswith(prefix):
+        target = data[len(prefix) : -len(suffix)].decode("latin-1")
+        if len(target) <= room and _is_path(target):
+            return target
+    return ""
 
 
 def check_open_line(buffer: bytearray, limits: HeadLimits) -> None:
