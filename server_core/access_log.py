@@ -20,7 +20,8 @@ from server_core.exchange import Exchange
 
 Atom = Callable[[Exchange], str]
 
-_ATOM = re.compile(r"%\((?:\{([^}]+)\}([ioe])|([A-Za-z]+))\)s")
+# Everything that begins like an atom, so that a misspelt one is refused and not written as it stands.
+_ATOM = re.compile(r"%\((?:\{([^}]+)\}([ioe])\)s|([^)]*)(\)s)?)")
 
 
 def _user(exchange: Exchange) -> str:
@@ -110,14 +111,15 @@ def compile_format(form: str, origin: str = "default") -> Callable[[Exchange], s
     position = 0
     for found in _ATOM.finditer(form):
         template.append(form[position : found.start()].replace("%", "%%") + "%s")
-        if found[3] is None:
+        if found[1] is not None:
             atoms.append(_named(found[1], found[2]))
-        elif found[3] in ATOMS:
+        elif found[3] in ATOMS and found[4]:
             atoms.append(ATOMS[found[3]][1]())
         else:
             raise ConfigError(
-                f"access_log_format: %({found[3]})s ({origin}) is no atom: there are {', '.join(ATOMS)}, and "
-                "{name}i, {name}o, {name}e for request fields, response headers and environ."
+                f"access_log_format: {found[0]!r} ({origin}) is no atom: there are "
+                f"{', '.join(f'%({name})s' for name in ATOMS)}, and %({{name}}i)s, %({{name}}o)s, %({{name}}e)s for "
+                "request fields, response headers and environ."
             )
         position = found.end()
     line = "".join(template) + form[position:].replace("%", "%%") + "\n"

@@ -46,6 +46,9 @@ class AppSpec:
         return application  # type: ignore[no-any-return]
 
 
+_NOT_THE_APPLICATIONS = frozenset({"server_core", "importlib", "django_serve", "flask_serve"})
+
+
 def describe(error: BaseException) -> str:
     """An exception in one line: ``NameError: name 'x' is not defined``."""
     return traceback.format_exception_only(type(error), error)[-1].strip()
@@ -56,9 +59,11 @@ def own_traceback() -> str:
     kind, error, frame = sys.exc_info()
     while frame is not None and frame.tb_next is not None:
         name = frame.tb_frame.f_globals.get("__name__", "")
-        if not name.startswith(("server_core.", "importlib", "django_serve", "flask_serve")):
+        if name.partition(".")[0] not in _NOT_THE_APPLICATIONS:
             break
         frame = frame.tb_next
+    if frame is not None and frame.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_APPLICATIONS:
+        frame = None  # a SyntaxError: the application has no frame in it
     return "".join(traceback.format_exception(kind, error, frame))
 
 
@@ -68,7 +73,7 @@ def load_target(target: str) -> Application:
     Raises AppLoadError with one sentence for a name that is not there; what the module itself raises goes through.
     """
     module_name, _, expression = target.partition(":")
-    if not module_name:
+    if not module_name or module_name.startswith("."):
         raise AppLoadError(f"the application {target!r} names no module: write it as module:callable")
     names, arguments, keywords = _parse(target, expression)
     try:
@@ -126,6 +131,6 @@ def _parse(target: str, expression: str) -> tuple[list[str], list[Any] | None, d
             node = node.value
         if not isinstance(node, ast.Name):
             raise refusal
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, TypeError):
         raise refusal
     return [node.id, *names], arguments, keywords

@@ -14,8 +14,10 @@ from server_core.http.fields import Fields
 
 Network = IPv4Network | IPv6Network
 
-# RFC 7239, 4: parameter=value, the value a token or a quoted string.
-_parameters = re.compile(r'[ \t]*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^",; \t]+))[ \t]*(?:;|$)')
+# RFC 7239, 4: parameter=value, the value a token or a quoted string; what follows ends the pair or the element.
+_match_pair = re.compile(
+    r'[ \t]*(?:([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^",; \t]+))[ \t]*)?(;|,|$)'
+).match
 _node = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+)(?::\d+)?|([0-9A-Fa-f:.]+)").fullmatch
 
 
@@ -42,7 +44,7 @@ def client(fields: Fields, header: str, networks: Sequence[Network]) -> tuple[st
     before it, and the first address that is not trusted is the client.  "" stands for what is not told or not valid.
     """
     if header == "forwarded":
-        hops = [_forwarded_element(element) for element in _split(fields.get("HTTP_FORWARDED", ""))]
+        hops = _elements(fields.get("HTTP_FORWARDED", ""))
     else:
         schemes = _list(fields.get("HTTP_X_FORWARDED_PROTO", ""))
         addresses = _list(fields.get("HTTP_X_FORWARDED_FOR", ""))
@@ -70,11 +72,24 @@ def _list(value: str) -> list[str]:
     return [part for part in (part.strip(" \t") for part in value.split(",")) if part]
 
 
-def _split(value: str) -> list[str]:
-    """Split at commas outside quoted strings."""
-    return [part for part in re.findall(r'(?:[^",]|"(?:[^"\\]|\\.)*")+', value) if part.strip(" \t")]
+def _elements(value: str) -> list[tuple[str, str]]:
+    """For each element of a Forwarded field what it says of "for" and "proto"; [] for a field that is misspelt.
 
-
-def _forwarded_element(element: str) -> tuple[str, str]:
-    found = {name.lower(): quoted or bare for name, quoted, bare in _parameters.findall(element)}
-    return found.get("for", ""), found.get("proto", "")
+    All or nothing, and from the left: behind an open quote a client could hide what its proxy has added.
+    """
+    elements: list[tuple[str, str]] = []
+    pairs: dict[str, str] = {}
+    position = 0
+    while True:
+        found = _match_pair(value, position)
+        if found is None or (name := (found[1] or "").lower()) in pairs:
+            return []
+        if name:
+            pairs[name] = found[2] if found[2] is not None else found[3]
+        if found[4] != ";":
+            if pairs:
+                elements.append((pairs.get("for", ""), pairs.get("proto", "")))
+            pairs = {}
+        if not found[4]:
+            return elements
+        position = found.end()

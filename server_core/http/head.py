@@ -87,20 +87,23 @@ def _judge(text: str, limits: HeadLimits) -> int | None:
         start += 2
     if start > 2 * MAX_EMPTY_LINES:
         raise ProtocolError(400, "too many empty lines before the request line")
+    if not _may_begin(text, start):
+        if start == len(text):
+            return None
+        raise ProtocolError(400, "the first byte cannot begin a request")
     position = start
     judge_line = _judge_request_line
     limit, status, setting = limits.line, 414, "limit_request_line"
     fields = 0
     while True:
         newline = text.find("\n", position)
-        length = (len(text) if newline < 0 else newline - 1) - position
+        # Without the line's end, also when only the CR of it has come.
+        length = (len(text) - text.endswith("\r") if newline < 0 else newline - 1) - position
         if length > limit:
             raise ProtocolError(status, f"a line of more than {limit} bytes ({setting})")
         if position + length - start > limits.head:
             raise ProtocolError(431, f"a head of more than {limits.head} bytes (limit_request_head)")
         if newline < 0:
-            if position == start and length and not _may_begin(text, start):
-                raise ProtocolError(400, "the first byte cannot begin a request")
             return None
         if length < 0 or text[newline - 1] != "\r":
             raise ProtocolError(400, "a line that does not end in CR LF")
@@ -144,8 +147,13 @@ NO_REPEAT: Repeat = (b"\n", b"\n", 0)
 
 def repeat_of(data: bytes, method: str, target: str, limits: HeadLimits) -> Repeat:
     """What a further head has in common with ``data``, one whole head that was parsed, if only its target differs."""
-    prefix = data[: len(method) + 1]
-    return prefix, data[len(prefix) + len(target) :], limits.small - len(prefix) - len(" HTTP/1.1\r\n")
+    prefix = method.encode("ascii") + b" "
+    if not data.startswith(prefix):  # empty lines came first
+        return NO_REPEAT
+    suffix = data[len(prefix) + len(target) :]
+    line = limits.line - len(prefix) - len(" HTTP/1.1")
+    head = limits.head - len(prefix) - len(suffix) + len("\r\n")
+    return prefix, suffix, min(line, head)
 
 
 def repeated_target(data: bytes, repeat: Repeat) -> str:
@@ -168,5 +176,8 @@ def check_open_line(buffer: bytearray, limits: HeadLimits) -> None:
     stays linear.  Raises ProtocolError 414 or 431, or 400 when the first byte cannot begin a request.
     """
     open_line = buffer.rfind(b"\n") + 1
-    if open_line == 0 or len(buffer) - open_line > limits.small or len(buffer) > limits.head:
+    length = len(buffer) - open_line
+    # A request line is longer than that: only empty lines came before.
+    misbegun = length > 0 and open_line <= 2 * MAX_EMPTY_LINES and not _may_begin(chr(buffer[open_line]))
+    if misbegun or length > limits.small or len(buffer) > limits.head:
         _judge(buffer.decode("latin-1"), limits)
