@@ -175,6 +175,8 @@ class Engine:
                 if pending:
                     self._flush()
                     continue  # sending may have made further events
+                if self._turn_ended is not None:  # for those whose answers did not wait for the turn's end
+                    self._turn_ended()
                 if self._stopped or crew.blocking:
                     crew.step_down(seat)
                     break

@@ -62,9 +62,11 @@ def own_traceback() -> str:
         if name.partition(".")[0] not in _NOT_THE_APPLICATIONS:
             break
         frame = frame.tb_next
+    text = "".join(traceback.format_exception(kind, error, frame))
     if frame is not None and frame.tb_frame.f_globals.get("__name__", "").partition(".")[0] in _NOT_THE_APPLICATIONS:
-        frame = None  # a SyntaxError: the application has no frame in it
-    return "".join(traceback.format_exception(kind, error, frame))
+        # A SyntaxError: no frame is the application's, and the place is in the error itself.
+        text = "Traceback (most recent call last):\n" + "".join(traceback.format_exception(kind, error, None))
+    return text
 
 
 def load_target(target: str) -> Application:
