@@ -117,7 +117,7 @@ def compile_format(form: str, origin: str = "default") -> Callable[[Exchange], s
             atoms.append(ATOMS[found[3]][1]())
         else:
             raise ConfigError(
-                f"access_log_format: {found[0]!r} ({origin}) is no atom: there are "
+                f"access_log_format: {found[0]} ({origin}) is no atom: there are "
                 f"{', '.join(f'%({name})s' for name in ATOMS)}, and %({{name}}i)s, %({{name}}o)s, %({{name}}e)s for "
                 "request fields, response headers and environ."
             )

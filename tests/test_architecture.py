@@ -51,6 +51,7 @@ server_core.access_log
 
 server_core.gateway
 server_core.gateway.loader
+server_core.gateway.environ
 server_core.gateway.wsgi
 
 server_core.engine
@@ -58,6 +59,7 @@ server_core.engine.poller
 server_core.engine.spool
 server_core.engine.outbox
 server_core.engine.site
+server_core.engine.outlet
 server_core.engine.connection
 server_core.engine.acceptor
 server_core.engine.crew

@@ -1,5 +1,6 @@
 """Who waits and who works: one readiness loop per worker process, shared by all its threads.
 
 In reading order: ``poller`` (which sockets are ready), ``spool`` (where a request body is kept until it is whole),
-``outbox`` (what a client has not taken yet), ``connection`` (one client), ``engine`` (the loop, leader and followers).
+``outbox`` (what a client has not taken yet), ``outlet`` and ``connection`` (one client: answers out, requests in),
+``acceptor`` (new clients), ``crew`` (which thread leads), ``engine`` (the loop).
 """

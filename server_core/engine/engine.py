@@ -25,6 +25,7 @@ from time import monotonic, sleep, time
 from server_core.engine.acceptor import Acceptor
 from server_core.engine.connection import Connection
 from server_core.engine.crew import Crew, Seat
+from server_core.engine.outlet import Outlet
 from server_core.engine.poller import HANGUP, READABLE, Events, Poller
 from server_core.engine.site import Site
 from server_core.exchange import Exchange
@@ -84,7 +85,7 @@ class Engine:
         self.requests = 0
         self.now = monotonic()
         # Answers whose connections wait for the end of the turn; whoever takes one out owns its claim.
-        self.pending: deque[Connection] = deque()
+        self.pending: deque[Outlet] = deque()
         self._pending_since = self._last_answer = 0.0  # performance counter
         self._turn_ended = turn_ended
         self._beat = beat

@@ -1,1 +1,1 @@
-"""The application's side of the server: ``loader`` finds it, ``wsgi`` speaks PEP 3333 with it."""
+"""The application's side: ``loader`` finds it, ``environ`` is what it gets, ``wsgi`` calls it (PEP 3333)."""

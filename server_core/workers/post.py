@@ -22,8 +22,8 @@ from server_core.access_log import AccessLog
 from server_core.engine.engine import Engine
 from server_core.engine.site import Site
 from server_core.errors import AppLoadError
+from server_core.gateway.environ import base_environ
 from server_core.gateway.loader import Application, AppSpec
-from server_core.gateway.wsgi import base_environ
 from server_core.listeners import Listener
 from server_core.logs import syslog_handler
 from server_core.process import set_title
@@ -52,6 +52,7 @@ class Post:
     slot: int
     generation: int
     name: str
+    title: str
     settings: Settings
     spec: AppSpec
     application: Application | None
@@ -96,7 +97,7 @@ class Post:
             access_log = AccessLog(
                 logs.access_log_format,
                 logs.accesslog,
-                syslog_handler(logs, self.name) if logs.syslog else None,
+                syslog_handler(logs, self.title) if logs.syslog else None,
             )
         assert self.application is not None
         workers = settings.workers
@@ -118,7 +119,7 @@ class Post:
         engine.add_reader(self._signals.descriptor, self._read_signals)
         engine.add_reader(self.lifeline, self._arbiter_is_gone)
         self.beat()
-        report(self.reports, ready=True)
+        report(self.reports, ready=os.getpid())
         return engine
 
     def _site(self, listener: Listener, threads: int) -> Site:

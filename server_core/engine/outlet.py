@@ -1,0 +1,212 @@
+"""The sending half of a client connection, and its end: answers go out here, requests come in by ``connection``.
+
+Knows nothing of other connections and of threads but this: whoever holds ``claim`` owns the connection, and only its
+owner touches it.  Events that arrive meanwhile are noted in ``missed``, which is read again *after* the claim is given
+back, so that no wake-up is lost.  An answer that waits for the end of the turn keeps the claim until it is sent.
+"""
+
+from __future__ import annotations
+
+import socket
+from threading import Lock, get_ident
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from server_core.engine.outbox import Outbox
+
+if TYPE_CHECKING:
+    from server_core.engine.engine import Engine
+
+# What the owner waits for, or is doing.
+HEAD, BODY, ANSWER, WRITE, LINGER, CLOSED = range(6)
+
+RECEIVE = 65536
+#: how long and how much a client that was refused may still send before the connection is cut, so that it reads why
+LINGER_SECONDS = 2.0
+LINGER_BYTES = 1 << 20
+
+NOTHING = bytearray()
+
+
+class Outlet:
+    """A gateway's Sink on a socket.  ``deadline`` (monotonic seconds) is when the present state has lasted too long."""
+
+    __slots__ = tuple(
+        (
+            "_buffer _engine _keep_alive _out _outbox _receive _seen _send _socket _unread claim deadline descriptor "
+            "late missed release state"
+        ).split()
+    )
+
+    def __init__(self, engine: Engine, sock: socket.socket, deadline: float) -> None:
+        self._engine = engine
+        self._socket = sock
+        self._receive = sock.recv
+        self._send = sock.send
+        self._buffer = NOTHING  # bytes received and not understood yet
+        self._seen = False  # the buffer was parsed already: only more bytes can make it whole
+        self._unread = False  # the socket may hold bytes although no further event will tell
+        self._keep_alive = True
+        self._out = b""  # the end of an answer, waiting for the end of the turn
+        self._outbox: Outbox | None = None
+        lock = Lock()
+        self.claim = lock.acquire
+        self.release = lock.release
+        self.missed = False
+        self.late = False
+        self.state = HEAD
+        self.deadline = deadline
+        self.descriptor = sock.fileno()
+
+    def _rest(self) -> None:
+        """Give the claim back and wait for the next event, unless there is something to do already."""
+        self.release()
+        if self.missed or self._unread or (self._buffer and not self._seen):
+            self._engine.requeue(self.descriptor)
+
+    # The four methods of a gateway Sink.
+
+    def send_part(self, data: bytes) -> None:
+        """Send now; what the socket does not take is kept, and only beyond a limit the application waits."""
+        self._kept().send(data)
+        self._engine.progress()
+
+    def send_file(self, descriptor: int, offset: int, count: int) -> None:
+        """Send a part of a file by sendfile(2), as the client takes it."""
+        self._kept().send_file(descriptor, offset, count)
+
+    def send_last(self, data: bytes, keep_alive: bool) -> None:
+        """The end of the answer: leaves with the other answers of this turn, or at once if there is no such turn."""
+        self._keep_alive = keep_alive
+        outbox = self._outbox
+        if outbox is not None:
+            if outbox.size:
+                outbox.add(data)
+                self.deadline = monotonic() + self._engine.timeouts.write_timeout
+                self.state = WRITE
+                self._write_on()
+                return
+            outbox.close()
+            self._outbox = None
+        self._out = data
+        engine = self._engine
+        if engine.crew.leader_thread == get_ident():
+            engine.pending.append(self)
+            if engine.watcher_sleeps:  # the application may go on for long after its last block
+                engine.wake_watcher()
+        else:
+            self.flush()
+
+    def cut(self) -> None:
+        """End the connection without the end of the answer."""
+        self._close()
+
+    def flush(self) -> None:
+        """Send the end of the answer, if any of it is kept here, and go on.
+
+        The caller owns the claim, by having taken us from ``pending`` or from before.
+        """
+        data, self._out = self._out, b""
+        if data:
+            try:
+                sent = self._send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._close()
+                return
+            if sent != len(data):
+                self._kept().add(memoryview(data)[sent:])
+                self.deadline = monotonic() + self._engine.timeouts.write_timeout
+                self.state = WRITE
+                self._rest()  # the socket was full: an event will tell when it is not
+                return
+        # All of it is in the kernel's hands: on to the next request, or to the end.
+        if self._keep_alive:
+            self.state = HEAD
+            self.late = False
+            self.deadline = monotonic() + self._engine.idle_seconds  # the application may have taken long
+            self.release()
+            if self.missed or self._unread or self._buffer:
+                self._engine.requeue(self.descriptor)
+        elif self._buffer or self._unread or self.missed:
+            self._begin_linger()
+        else:
+            self._close()
+
+    def _kept(self) -> Outbox:
+        if self._outbox is None:
+            engine = self._engine
+            self._outbox = Outbox(
+                self._socket, engine.response_buffer_size, engine.response_file_size, engine.timeouts.write_timeout
+            )
+        return self._outbox
+
+    def _write_on(self) -> None:
+        outbox = self._outbox
+        assert outbox is not None
+        try:
+            moved = outbox.flush()
+        except OSError:
+            self._close()
+            return
+        if outbox.size:
+            if moved:
+                self.late = False
+                self.deadline = monotonic() + self._engine.timeouts.write_timeout
+            self.release()
+            if self.missed:
+                self._engine.requeue(self.descriptor)
+            return
+        outbox.close()
+        self._outbox = None
+        self.flush()
+
+    def help(self) -> None:
+        """An event came while the application is still producing: send what has been left over so far."""
+        outbox = self._outbox
+        if outbox is not None:
+            try:
+                outbox.flush()
+            except OSError:
+                pass  # the owner will meet it itself
+
+    # -- ending
+
+    def _begin_linger(self) -> None:
+        """Half-close, then read and forget what the client still sends: a reset would destroy our last words."""
+        self._buffer = NOTHING
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close()
+            return
+        self.state = LINGER
+        self.deadline = monotonic() + LINGER_SECONDS
+        self._linger()
+
+    def _linger(self) -> None:
+        received = 0
+        try:
+            while received < LINGER_BYTES:
+                data = self._receive(RECEIVE)
+                if not data:
+                    self._close()
+                    return
+                received += len(data)
+        except BlockingIOError:
+            self._unread = False
+            self._rest()
+            return
+        except OSError:
+            pass
+        self._close()
+
+    def _close(self) -> None:
+        """End the connection.  The claim is never given back: whoever still has an event for us finds us taken."""
+        self.state = CLOSED
+        if self._outbox is not None:
+            self._outbox.close()
+            self._outbox = None
+        self._engine.forget(self.descriptor)
+        self._socket.close()

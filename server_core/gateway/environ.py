@@ -1,0 +1,108 @@
+"""Knows the request's half of PEP 3333: the environ, part by part, and what stands in it; calls nobody."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Iterator
+from typing import IO, Any
+
+from server_core.http.fields import Fields
+
+Environ = dict[str, Any]
+
+
+def base_environ(
+    name: str, port: str, software: str, *, multithread: bool, multiprocess: bool, errors: IO[str]
+) -> Environ:
+    """The part of an environ that is the same for every request on a listener (PEP 3333, "environ Variables")."""
+    return {
+        "SCRIPT_NAME": "",
+        "SERVER_NAME": name,
+        "SERVER_PORT": port,
+        "SERVER_SOFTWARE": software,
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.errors": errors,
+        "wsgi.multithread": multithread,
+        "wsgi.multiprocess": multiprocess,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        # Not in PEP 3333, but read by Werkzeug and others: the input ends by itself, also when it came in chunks.
+        "wsgi.input_terminated": True,
+    }
+
+
+def environ_template(
+    base: Environ, fields: Fields, method: str, minor: int, address: str, port: str, scheme: str
+) -> Environ:
+    """The part of an environ that stays the same while a client repeats its method and its fields.
+
+    ``base`` holds what is the same for every request on a listener; ``scheme`` is "" unless a trusted proxy told it.
+    """
+    environ = {**base, **fields}
+    environ["REQUEST_METHOD"] = method
+    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if minor else "HTTP/1.0"
+    environ["REMOTE_ADDR"] = address
+    environ["REMOTE_PORT"] = port
+    if scheme:
+        environ["wsgi.url_scheme"] = scheme
+    return environ
+
+
+def make_environ(template: Environ, target: str, path: str, query: str, body: IO[bytes]) -> Environ:
+    """The environ of one request, a dict of its own."""
+    environ = template.copy()
+    environ["PATH_INFO"] = path if "%" not in path else unquote(path)
+    environ["QUERY_STRING"] = query
+    environ["RAW_URI"] = environ["REQUEST_URI"] = target
+    environ["wsgi.input"] = body
+    return environ
+
+
+def unquote(path: str) -> str:
+    """Percent-decoded path as latin-1 text (PEP 3333, "Unicode Issues"); a stray "%" stays as it is."""
+    first, *parts = path.split("%")
+    decoded = [first]
+    for part in parts:
+        try:
+            decoded.append(bytes.fromhex(part[:2]).decode("latin-1") + part[2:] if part[:2].isalnum() else "%" + part)
+        except ValueError:
+            decoded.append("%" + part)
+    return "".join(decoded)
+
+
+class FileWrapper:
+    """``wsgi.file_wrapper``: a file as an iterable (PEP 3333), which the server may send by sendfile(2) instead."""
+
+    def __init__(self, filelike: IO[bytes], block_size: int = 65536) -> None:
+        self.filelike = filelike
+        self.block_size = block_size
+        if hasattr(filelike, "close"):
+            self.close = filelike.close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        block = self.filelike.read(self.block_size)
+        if not block:
+            raise StopIteration
+        return block
+
+    def extent(self) -> tuple[int, int, int] | None:
+        """Descriptor, offset and bytes to the end when this is a plain file, else None.
+
+        Only when ``read`` is a file's own method are its bytes the file's (tempfile's and Django's wrappers pass it
+        on): a GzipFile has a descriptor too, and other bytes.
+        """
+        read: Any = getattr(self.filelike, "read", None)
+        file = getattr(getattr(read, "__wrapped__", read), "__self__", None)
+        if not (type(file) is io.BufferedReader or type(file) is io.BufferedRandom or type(file) is io.FileIO):
+            return None
+        try:
+            status = os.fstat(file.fileno())
+            return (file.fileno(), file.tell(), status.st_size - file.tell()) if stat.S_ISREG(status.st_mode) else None
+        except (OSError, ValueError):
+            return None
