@@ -35,10 +35,13 @@ class Listener(NamedTuple):
         return host, str(port)
 
     def remove_file(self) -> None:
-        """Take a unix socket's file away, at the end of the server's life."""
+        """Take a unix socket's file away, when nobody of ours has the socket any more.
+
+        Another server may have put its own in that place while this one was answering its last requests.
+        """
         if self.binding.kind == "unix" and not self.binding.is_abstract:
             try:
-                os.unlink(self.binding.path)
+                _remove_stale(self.binding.path)
             except OSError:
                 pass
 
@@ -70,6 +73,7 @@ def open_listener(binding: Binding, origin: str, backlog: int, mode: int, owner:
 def _open(binding: Binding, mode: int, owner: tuple[int, int]) -> socket.socket:
     if binding.kind == "fd":
         sock = socket.socket(fileno=os.dup(binding.fd))
+        os.set_inheritable(binding.fd, False)
         if sock.type != socket.SOCK_STREAM:
             raise OSError(errno.ENOTSOCK, "it is not a stream socket")
         return sock
@@ -121,11 +125,14 @@ def _remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # a live server's queue may be full
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
             return
+        except BlockingIOError:
+            pass
     raise OSError(errno.EADDRINUSE, "in use")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import grp
 import os
 import pwd
@@ -39,6 +38,11 @@ def find_account(user: str | int | None, group: str | int | None, origins: tuple
         except KeyError:
             if isinstance(user, str):
                 raise ConfigError(f"user: there is no user {user!r} on this machine ({origins[0]}).")
+            if group is None:
+                raise ConfigError(
+                    f"user: user {user} ({origins[0]}) has no entry on this machine that would tell the group: "
+                    "give group too."
+                )
             uid = user
     if group is not None:
         try:
@@ -68,6 +72,13 @@ def drop_privileges(account: Account, umask: int | None) -> None:
         os.setuid(account.user)
 
 
+def fill_standard_streams() -> None:
+    """Make sure that descriptors 0 to 2 are open: else a socket could become the standard output of the workers."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
 def set_title(role: str, name: str) -> None:
     """What ps and top show: ``prefork-serve: worker 2, generation 1 [127.0.0.1:8000 mysite.wsgi:application]``."""
     setproctitle.setproctitle(f"prefork-serve: {role} [{name}]")
@@ -76,6 +87,8 @@ def set_title(role: str, name: str) -> None:
 def adopt_orphans() -> None:
     """Become the parent of grandchildren whose parent dies: workers of a dead forkserver stay in the family (Linux)."""
     if sys.platform == "linux":
+        import ctypes  # a megabyte that only the arbiter needs
+
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
@@ -101,6 +114,8 @@ class PidFile:
             os.chmod(temporary, 0o644)
             os.rename(temporary, self._path)
         except OSError as error:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
             raise StartError(f"cannot write the pid file {self._path} ({self._origin}): {error.strerror}") from error
 
     def _running(self) -> int:

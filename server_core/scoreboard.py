@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import tempfile
 from typing import NamedTuple
 
 _SLOT = struct.Struct("=qddQ")
@@ -30,6 +29,8 @@ class Scoreboard:
 
     def __init__(self, slots: int, descriptor: int | None = None) -> None:
         if descriptor is None:
+            import tempfile  # only in the arbiter: it brings a megabyte of other modules
+
             with tempfile.TemporaryFile(prefix="prefork-serve-scoreboard-") as file:
                 file.truncate(slots * _SLOT_BYTES)
                 descriptor = os.dup(file.fileno())

@@ -6,6 +6,7 @@ import os
 import select
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from logging import Logger
 from time import monotonic
 
@@ -20,7 +21,7 @@ from server_core.errors import AppLoadError, BootError, ConfigError
 from server_core.gateway.loader import AppSpec
 from server_core.listeners import Listener, open_listener
 from server_core.logs import error_log, prepare_files
-from server_core.process import Account, PidFile, adopt_orphans, find_account, set_title
+from server_core.process import Account, PidFile, adopt_orphans, fill_standard_streams, find_account, set_title
 from server_core.reload.watcher import Watch
 from server_core.scoreboard import Scoreboard
 from server_core.settings import Settings
@@ -48,6 +49,7 @@ class Server:
             raise ConfigError(f"worker_class {settings.workers.worker_class} has no threads: leave threads at 1.")
         compile_format(settings.logs.access_log_format, self.origins["access_log_format"])
         process = settings.process
+        self._serves = False
         self.account: Account = find_account(process.user, process.group, (self.origins["user"], self.origins["group"]))
 
     # -- serving
@@ -55,20 +57,22 @@ class Server:
     def serve(self) -> None:
         """Run until told to end.  Raises StartError, AppLoadError or BootError; then nothing is left running."""
         settings = self.settings
-        prepare_files(settings.logs, self.account, self.origins)
-        log = error_log(settings.logs, self.title)
+        fill_standard_streams()
+        log = self._open_log()
         pidfile = PidFile(settings.process.pidfile, self.origins["pidfile"]) if settings.process.pidfile else None
         listeners: list[Listener] = []
         watch: Watch | None = None
-        if pidfile is not None:
-            pidfile.create()
         try:
+            if settings.development.reload:
+                watch = Watch(settings.development, [os.getcwd(), *self.spec.path], log)
+            # From here on signals are collected: who finds the pid file may send one at once.
+            arbiter = self._arbiter(listeners, watch, log)
+            if pidfile is not None:
+                pidfile.create()
             self._listen(listeners)
             adopt_orphans()
             set_title("arbiter", self._name(listeners))
-            if settings.development.reload:
-                watch = Watch(settings.development, [os.getcwd(), *self.spec.path], log)
-            self._arbiter(listeners, watch, log).run()
+            arbiter.run()
             log.info("Stopped.")
         finally:
             if watch is not None:
@@ -78,6 +82,10 @@ class Server:
                 listener.remove_file()
             if pidfile is not None:
                 pidfile.remove()
+
+    def _open_log(self) -> Logger:
+        prepare_files(self.settings.logs, self.account, self.origins)
+        return error_log(self.settings.logs, self.title)
 
     def _listen(self, listeners: list[Listener]) -> None:
         sockets = self.settings.sockets
@@ -89,7 +97,7 @@ class Server:
         settings = self.settings
         workers = settings.workers.workers
         # Room for scaling up, and for those who leave while others take their place.
-        scoreboard = Scoreboard(max(64, 4 * workers))
+        scoreboard = Scoreboard(max(256, 4 * workers))
 
         def make_boot(generation: int, lifeline: int, reports: int) -> Boot:
             return self._boot(generation, listeners, scoreboard, lifeline, reports)
@@ -131,13 +139,13 @@ class Server:
         return f"{where} {self.title}".strip()
 
     def _tell_ready(self, generation: int, listeners: Iterable[Listener], log: Logger) -> None:
-        for line in self._banner(generation, listeners):
+        lines = [f"Generation {generation} has taken over."] if self._serves else self._banner(generation, listeners)
+        self._serves = True
+        for line in lines:
             log.info("%s", line)
 
     def _banner(self, generation: int, listeners: Iterable[Listener]) -> list[str]:
         workers = self.settings.workers
-        if generation > 1:
-            return [f"Generation {generation} has taken over."]
         implied = self.origins["worker_class"]
         because = f" (because {implied})" if implied == "threads > 1" else ""
         threads = f"{workers.threads} thread{'s' if workers.threads > 1 else ''}"
@@ -157,11 +165,14 @@ class Server:
 
     def check(self) -> None:
         """Import the application in a child and nothing else.  Raises AppLoadError or BootError when that fails."""
+        self._open_log()
         read, write = os.pipe()
         lifeline, end = os.pipe()
         scoreboard = Scoreboard(1)
         started = monotonic()
-        generation = Generation(self._boot(0, (), scoreboard, lifeline, write), write, Reports(read), started)
+        boot = self._boot(0, (), scoreboard, lifeline, write)
+        boot = replace(boot, settings=replace(boot.settings, workers=replace(boot.settings.workers, preload_app=True)))
+        generation = Generation(boot, write, Reports(read), started)
         limit = self.settings.timeouts.boot_timeout
         poll = select.poll()
         poll.register(read, select.POLLIN)
@@ -174,7 +185,7 @@ class Server:
                     if "failed" in message:
                         raise AppLoadError(message["failed"], message["details"])
                     if "imported" in message:
-                        return self._check_import_by_worker(generation)
+                        return
             _, status = os.waitpid(generation.pid, 0)
             generation.pid = 0
             raise BootError(f"the process that imported the application {describe_status(status)}")
@@ -184,21 +195,3 @@ class Server:
             if generation.pid:
                 os.kill(generation.pid, 9)
                 os.waitpid(generation.pid, 0)
-
-    def _check_import_by_worker(self, generation: Generation) -> None:
-        """Without preload the forkserver has imported nothing yet."""
-        if self.settings.workers.preload_app:
-            return
-        worker = generation.fork(0, monotonic())
-        assert worker is not None
-        poll = select.poll()
-        poll.register(worker.reports.descriptor, select.POLLIN)
-        while not worker.reports.closed:
-            if not poll.poll(self.settings.timeouts.boot_timeout * 1000):
-                raise BootError(f"the application is still being imported after {worker.since:g}s (boot_timeout)")
-            for message in worker.reports.read():
-                if "failed" in message:
-                    raise AppLoadError(message["failed"], message["details"])
-                if "ready" in message:
-                    return
-        raise BootError("the process that imported the application has died")

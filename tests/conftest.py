@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,19 @@ from live import LiveServer
 @pytest.fixture
 def serve() -> Iterator[Callable[..., LiveServer]]:
     """``serve(*arguments, ...)`` starts prefork-serve on a free port, waits until it serves, ends it after the test."""
+    with _starting() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def serve_for_all() -> Iterator[Callable[..., LiveServer]]:
+    """The same for servers that all tests of a module share."""
+    with _starting() as start:
+        yield start
+
+
+@contextmanager
+def _starting() -> Iterator[Callable[..., LiveServer]]:
     servers: list[LiveServer] = []
 
     def start(*arguments: str, **options: object) -> LiveServer:
@@ -25,6 +39,8 @@ def serve() -> Iterator[Callable[..., LiveServer]]:
             server.wait_until_serving()
         return server
 
-    yield start
-    for server in servers:
-        server.end()
+    try:
+        yield start
+    finally:
+        for server in servers:
+            server.end()

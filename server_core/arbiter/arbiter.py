@@ -15,8 +15,10 @@ from logging import Logger
 from time import monotonic
 
 from server_core.arbiter.boot import Boot
-from server_core.arbiter.children import Generation, Worker, describe_status, send_signal
-from server_core.arbiter.plan import SIGNALS, Backoff, Desired, Mode, Phase, next_step
+from server_core.arbiter.children import Generation, Worker, describe_status, exists, send_signal
+from server_core.arbiter.faults import Faults, indented
+from server_core.arbiter.judge import ABORT_SECONDS, kill, why_give_up, why_kill
+from server_core.arbiter.plan import SIGNALS, Desired, Mode, Phase, next_step
 from server_core.arbiter.reports import Message, Reports
 from server_core.errors import AppLoadError, BootError
 from server_core.scoreboard import Score, Scoreboard
@@ -25,9 +27,8 @@ from server_core.signals import SignalPipe
 
 #: a worker that has served for so long shows that its predecessor's crash was no boot loop
 STABLE_SECONDS = 10.0
-#: from SIGABRT, which makes a silent worker tell its stacks, to SIGKILL
-ABORT_SECONDS = 2.0
-STOP_SECONDS = 2.0
+#: the longest sleep of the loop; when far more has passed, we were stopped ourselves
+LOOK_SECONDS = 1.0
 
 
 class Arbiter:
@@ -35,8 +36,8 @@ class Arbiter:
 
     ``make_boot(generation, lifeline, reports)`` says what a forkserver is told.  ``on_ready(generation)`` is called
     whenever a generation has taken over.  With ``patient`` a first import that fails does not end the server: it waits
-    for a reload (development).  ``triggers`` are descriptors that can be read when the application should be reloaded; their functions say why in
-    words, "" for not yet and None for never again.
+    for a reload (development).  ``triggers`` are descriptors that can be read when the application should be reloaded;
+    their functions say why in words, "" for not yet and None for never again.
     """
 
     def __init__(
@@ -69,10 +70,11 @@ class Arbiter:
         self._retired: list[Generation] = []
         self._number = 0
         self._started_reloads = -1  # the first generation is the answer to reload 0
+        self._most_workers = scoreboard.slots // 2  # room for those who leave while others take their place
         self._dead: dict[int, int | None] = {}  # process id -> wait status, not yet told
-        self._backoff = Backoff()
-        self._told: set[tuple[str, str]] = set()
-        self._drain_began = 0.0
+        self._faults = Faults(log)
+        self._backoff = self._faults.backoff
+        self._last_look = self._woke = monotonic()
         self._exit: Exception | None = None
 
     # -- the loop
@@ -95,6 +97,9 @@ class Arbiter:
 
     def _reconcile(self) -> None:
         now = monotonic()
+        if now - self._last_look > 2 * LOOK_SECONDS:
+            self._woke = now  # the whole machine may have slept (Ctrl-Z, a frozen container): no silence is a fault
+        self._last_look = now
         self._reap()
         self._judge(now)
         self._decide(now)
@@ -108,9 +113,10 @@ class Arbiter:
             poll.register(reports.descriptor, select.POLLIN)
         for descriptor in self._triggers:
             poll.register(descriptor, select.POLLIN)
-        pause = 1.0 if self._desired.mode == Mode.SERVE else 0.1
-        if self._backoff.until:
-            pause = min(pause, max(0.01, self._backoff.until - monotonic()))
+        pause = LOOK_SECONDS if self._desired.mode == Mode.SERVE else 0.1
+        backoff = self._backoff.until - monotonic()
+        if backoff > 0:
+            pause = min(pause, backoff)
         ready = {descriptor for descriptor, _ in poll.poll(pause * 1000)}
         for number in self._signals.read():
             self._heed(number)
@@ -142,6 +148,13 @@ class Arbiter:
             self._log.info(
                 "Received SIGHUP: loading the application anew, the settings stay as they were read at the start."
             )
+        elif self._desired.workers > max(before.workers, self._most_workers):
+            self._desired = before
+            self._log.warning(
+                "Received %s: there are %d workers, and no more are possible without a new start.",
+                number.name,
+                before.workers,
+            )
         elif self._desired.workers != before.workers:
             self._log.info("Received %s: %d workers from now on.", number.name, self._desired.workers)
         elif self._desired.mode != before.mode:
@@ -149,19 +162,22 @@ class Arbiter:
 
     def _begin_to_end(self, number: signal.Signals, before: Mode) -> None:
         if before == Mode.SERVE:
-            self._drain_began = monotonic()
             self._on_drain()
+            for generation in self._generations():
+                generation.close()
         if self._desired.mode == Mode.DRAIN:
             self._log.info(
-                "Received %s: answering the running requests, for up to %gs (graceful_timeout); once more ends at once.",
+                "Received %s: answering the running requests, for up to %gs (graceful_timeout); "
+                "once more ends at once.",
                 number.name,
                 self._timeouts.graceful_timeout,
             )
             return
         self._log.info("Received %s: ending at once.", number.name)
-        self._drain_began = monotonic()
+        now = monotonic()
         for worker in self._workers.values():
-            worker.leave(self._drain_began, signal.SIGQUIT)
+            worker.leave(now, signal.SIGKILL)
+            worker.since = now
 
     # -- reap: who has died, who has said what
 
@@ -185,7 +201,7 @@ class Arbiter:
                 self._hear_worker(worker, message)
             if worker.pid and worker.pid in self._dead:
                 self._worker_died(worker, self._dead.pop(worker.pid))
-            elif worker.reports.closed and self._is_orphan(worker):
+            elif worker.reports.closed and self._is_orphan(worker) and not exists(worker.pid):
                 self._worker_died(worker, None)
         self._dead = {pid: status for pid, status in self._dead.items() if self._may_be_awaited()}
 
@@ -205,14 +221,19 @@ class Arbiter:
         elif "forked" in message:
             worker = self._workers.get(message["slot"])
             if worker is not None and worker.pid == 0:
-                worker.pid = message["forked"]
-                if worker.phase is Phase.LEAVING:  # told to go before it had a process
-                    send_signal(worker.pid, signal.SIGTERM)
+                self._pid_is_known(worker, message["forked"])
+        elif "unforked" in message:
+            worker = self._workers.get(message["unforked"])
+            if worker is not None and worker.pid == 0:
+                worker.failure = (message["why"], "")
+                self._worker_died(worker, None)
         elif "exited" in message:
             self._dead[message["exited"]] = message["status"]
 
     def _hear_worker(self, worker: Worker, message: Message) -> None:
         if "ready" in message:
+            if worker.pid == 0:  # its forkserver died before it could tell
+                self._pid_is_known(worker, message["ready"])
             if worker.phase is Phase.BOOTING:
                 worker.phase, worker.since = Phase.READY, monotonic()
         elif "failed" in message:
@@ -225,6 +246,12 @@ class Arbiter:
                 worker.pid,
                 message["recycle"],
             )
+
+    @staticmethod
+    def _pid_is_known(worker: Worker, pid: int) -> None:
+        worker.pid = pid
+        if worker.phase is Phase.LEAVING:  # told to go before it had a process
+            send_signal(pid, signal.SIGTERM)
 
     def _forkserver_died(self, generation: Generation, status: int | None) -> None:
         generation.pid = 0
@@ -239,12 +266,12 @@ class Arbiter:
             sentence = generation.why_killed or f"its forkserver {describe_status(status)}"
             failure = generation.failure or (sentence, words)
             self._candidate_failed(*failure)
-        elif self._desired.mode == Mode.SERVE:
+        elif generation is self._current and self._desired.mode == Mode.SERVE:
             self._log.error(
-                "The forkserver of generation %d %s. Its workers serve on; a new generation replaces them.%s",
+                "The forkserver of generation %d was lost: %s. Its workers serve on; a new generation replaces them.%s",
                 generation.number,
-                describe_status(status),
-                _indented(words),
+                generation.why_killed or f"it {describe_status(status)}",
+                indented(words),
             )
             self._desired = SIGNALS[signal.SIGHUP](self._desired)
 
@@ -253,7 +280,8 @@ class Arbiter:
         for message in worker.reports.read():
             self._hear_worker(worker, message)
         worker.reports.close()
-        if worker.phase is Phase.LEAVING and not worker.why_killed:
+        as_told = status in (None, 0, signal.SIGTERM) or self._desired.mode == Mode.STOP
+        if worker.phase is Phase.LEAVING and not worker.why_killed and as_told:
             self._log.debug("Worker %d (pid %d) has left.", worker.slot, worker.pid)
             return
         if worker.failure is not None:
@@ -262,7 +290,9 @@ class Arbiter:
             sentence = worker.why_killed or f"it {describe_status(status)}"
             details = worker.reports.last_words
         if worker.phase is Phase.LEAVING:
-            self._log.warning("Worker %d (pid %d): %s", worker.slot, worker.pid, sentence)
+            self._log.warning(
+                "Worker %d (pid %d), which was leaving: %s.%s", worker.slot, worker.pid, sentence, indented(details)
+            )
             return
         if self._candidate is not None and worker.generation == self._candidate.number:
             self._candidate_failed(sentence, details, worker)
@@ -274,69 +304,40 @@ class Arbiter:
         pause = self._backoff.failed(now)
         if lived_well:
             self._backoff.until = pause = 0.0
-        self._tell(
+        self._faults.tell(
             f"Worker {worker.slot} (pid {worker.pid}) was lost: {sentence}",
             details,
             (sentence if worker.failure else describe_status(status), details if worker.failure else ""),
             f"A new one starts in {pause:g}s." if pause else "A new one starts.",
         )
 
-    def _tell(self, sentence: str, details: str, fault: tuple[str, str], then: str) -> None:
-        """Tell of a fault; the details once, however often it comes back in a row."""
-        if self._backoff.failures <= 1:
-            self._told.clear()
-        again = fault in self._told
-        self._told.add(fault)
-        if again and details:
-            self._log.error("%s (the same error as before, failure %d). %s", sentence, self._backoff.failures, then)
-        else:
-            self._log.error("%s. %s%s", sentence, then, _indented(details))
-
     # -- judge: who has been silent or slow for too long
 
     def _judge(self, now: float) -> None:
         timeouts = self._timeouts
         for generation in self._generations():
-            if not generation.imported and generation.pid and now - generation.started > timeouts.boot_timeout:
-                generation.why_killed = (
-                    f"it was still importing the application after {timeouts.boot_timeout:g}s (boot_timeout); "
-                    "the stack follows"
-                )
-                generation.killed = self._kill(generation.pid, generation.killed, now)
-        for worker in self._workers.values():
-            if worker.phase is Phase.BOOTING and now - worker.since > timeouts.boot_timeout:
-                worker.why_killed = f"it was not ready after {timeouts.boot_timeout:g}s (boot_timeout)"
-            elif worker.phase is Phase.READY and timeouts.timeout and self._silence(worker, now) > timeouts.timeout:
-                worker.why_killed = (
-                    f"it has shown no sign of life for {timeouts.timeout:g}s (timeout): a request takes too long, "
-                    "or the process hangs; the stacks of its threads follow"
-                )
-            elif worker.phase is Phase.LEAVING and now - worker.since > self._grace():
-                if not worker.why_killed and worker.pid:
-                    worker.why_killed = (
-                        f"it was killed, because its requests were not finished {self._grace():g}s after it was told "
-                        "to leave (graceful_timeout)"
-                    )
-                    send_signal(worker.pid, signal.SIGKILL)
-                continue
-            if worker.why_killed and worker.pid:
-                worker.killed = self._kill(worker.pid, worker.killed, now)
+            why = why_give_up(generation, now, timeouts)
+            if why:
+                generation.why_killed = why
+                generation.killed = kill(generation.pid, generation.killed, now)
+        for worker in list(self._workers.values()):
+            if not worker.why_killed:
+                last_sign = max(self._scoreboard.read(worker.slot).beat, self._woke)
+                worker.why_killed = why_kill(worker, now, timeouts, last_sign, self._desired.mode)
+            if worker.why_killed:
+                self._kill_worker(worker, now)
 
-    def _silence(self, worker: Worker, now: float) -> float:
-        return now - max(self._scoreboard.read(worker.slot).beat, worker.since)
-
-    def _grace(self) -> float:
-        return self._timeouts.graceful_timeout if self._desired.mode != Mode.STOP else STOP_SECONDS
-
-    @staticmethod
-    def _kill(pid: int, since: float, now: float) -> float:
-        """First SIGABRT, at which faulthandler tells all stacks, later SIGKILL; returns when it began."""
-        if not since:
-            send_signal(pid, signal.SIGABRT)
-            return now
-        if now - since > ABORT_SECONDS:
-            send_signal(pid, signal.SIGKILL)
-        return since
+    def _kill_worker(self, worker: Worker, now: float) -> None:
+        if worker.pid and not (worker.killed and now - worker.killed > 3 * ABORT_SECONDS):
+            worker.killed = kill(worker.pid, worker.killed, now)
+            return
+        # Its forkserver has told neither of a process nor of its end: it hangs itself, or took that knowledge with it.
+        for generation in self._generations():
+            if generation.number == worker.generation and generation.pid:
+                generation.why_killed = "it does not answer"
+                send_signal(generation.pid, signal.SIGKILL)
+                return
+        self._worker_died(worker, None)
 
     # -- decide: the plan's next step
 
@@ -356,8 +357,11 @@ class Arbiter:
         for slot in step.leave:
             self._workers[slot].leave(now)
         if step.forks and source is not None and source.open and now >= self._backoff.until:
-            for _ in range(step.forks):
-                self._fork(source, now)
+            try:
+                for _ in range(step.forks):
+                    self._fork(source, now)
+            except OSError as error:
+                self._cannot("start a worker", error, now)
 
     def _fork(self, source: Generation, now: float) -> None:
         slot = next((slot for slot in range(1, self._scoreboard.slots) if slot not in self._workers), None)
@@ -372,10 +376,23 @@ class Arbiter:
         if self._candidate is not None:
             self._log.info("Generation %d is given up for a newer one.", self._candidate.number)
             self._give_up_candidate()
-        self._number += 1
-        read, write = os.pipe()
-        boot = self._make_boot(self._number, self._lifeline, write)
-        self._candidate = Generation(boot, write, Reports(read), now)
+        try:
+            read, write = os.pipe()
+            boot = self._make_boot(self._number + 1, self._lifeline, write)
+            self._candidate = Generation(boot, write, Reports(read), now)
+        except OSError as error:
+            self._started_reloads -= 1  # still to be done
+            self._cannot("load the application", error, now)
+        else:
+            self._number += 1
+
+    def _cannot(self, what: str, error: OSError, now: float) -> None:
+        """The machine has no more processes or descriptors for us: what runs goes on, and we try again."""
+        if self._number == 0:
+            self._exit = BootError(f"cannot {what}: {error.strerror}")
+            self._desired = self._desired._replace(mode=Mode.STOP)
+            return
+        self._log.error("Cannot %s: %s. Next try in %gs.", what, error.strerror, self._backoff.failed(now))
 
     def _commit(self) -> None:
         """The candidate has reached full strength."""
@@ -403,11 +420,12 @@ class Arbiter:
             # The old generation cannot fork any more, so this has to be tried again.
             pause = f" Next try in {self._backoff.failed(monotonic()):g}s."
             self._desired = SIGNALS[signal.SIGHUP](self._desired)
-        serving = f"Generation {self._current.number} serves on." if self._current else "Waiting for a change."
         if self._current is None:
-            pause = " Requests wait meanwhile."
-        self._tell(
-            f"The application was not reloaded, {who} failed: {sentence}", details, (sentence, details), serving + pause
+            what, then = "loaded", "Waiting for a change; requests wait too."
+        else:
+            what, then = "reloaded", f"Generation {self._current.number} serves on.{pause}"
+        self._faults.tell(
+            f"The application was not {what}, {who} failed: {sentence}", details, (sentence, details), then
         )
 
     def _give_up_candidate(self) -> None:
@@ -416,41 +434,40 @@ class Arbiter:
         now = monotonic()
         for worker in self._workers.values():
             if worker.generation == candidate.number:
-                worker.leave(now)
+                if worker.phase is Phase.READY:
+                    worker.tired = True  # it has taken somebody's place already, so it serves until it is replaced
+                else:
+                    worker.leave(now)
         self._retire(candidate)
 
     def _retire(self, generation: Generation) -> None:
+        generation.close()
         if generation.pid:
             self._retired.append(generation)
 
     # -- house-keeping
 
     def _keep_house(self, now: float) -> None:
-        """End forkservers that nobody needs: not before their last worker, whose parent they are."""
-        busy = {worker.generation for worker in self._workers.values()}
-        for generation in self._retired:
-            if generation.number not in busy:
-                generation.close()
-                if not generation.imported:  # it does not listen while it imports
-                    send_signal(generation.pid, signal.SIGKILL)
+        """Forget old faults when all is well again."""
         if self._backoff.failures and not self._backoff.until > now and self._current is not None:
             ready = [worker for worker in self._workers.values() if worker.phase is Phase.READY]
             if len(ready) >= self._desired.workers and all(now - each.since > STABLE_SECONDS for each in ready):
                 self._backoff.succeeded()
 
     def _end_all(self) -> None:
-        """Nothing of ours outlives us."""
-        for worker in self._workers.values():
-            send_signal(worker.pid, signal.SIGKILL)
-            worker.reports.close()
+        """Nothing of ours outlives us: not even for the moment in which a new server would find the port in use."""
+        everyone = [worker.pid for worker in self._workers.values()]
         for generation in self._generations():
             generation.close()
-            send_signal(generation.pid, signal.SIGKILL)
-            generation.reports.close()
+            everyone.append(generation.pid)
+        for pid in everyone:
+            send_signal(pid, signal.SIGKILL)
+        # Forkservers are our children, and a dead forkserver's workers are too (Linux).
+        for pid in reversed(everyone):
+            try:
+                if pid:
+                    os.waitpid(pid, 0)
+            except ChildProcessError:
+                pass
         os.close(self._lifeline_end)
         os.close(self._lifeline)
-
-
-def _indented(details: str) -> str:
-    text = details.strip("\n")
-    return "\n" + "\n".join("    " + line for line in text.splitlines()) if text else ""

@@ -20,7 +20,10 @@ _SLOT = struct.Struct("!i")
 
 @dataclass(frozen=True)
 class Boot:
-    """All that a generation needs.  Descriptors are inherited under their own numbers."""
+    """All that a generation needs.  Descriptors are inherited under their own numbers.
+
+    ``name`` is what the titles of its processes end with: where they listen, and the title.
+    """
 
     generation: int
     name: str
@@ -31,6 +34,11 @@ class Boot:
     scoreboard: tuple[int, int]  # slots, descriptor
     lifeline: int
     reports: int
+
+    @property
+    def title(self) -> str:
+        """What people call this server."""
+        return self.settings.process.proc_name or self.spec.title
 
     @property
     def descriptors(self) -> tuple[int, ...]:

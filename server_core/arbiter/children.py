@@ -21,6 +21,17 @@ def send_signal(pid: int, number: signal.Signals) -> None:
             pass
 
 
+def exists(pid: int) -> bool:
+    """Is there still a process of ours with this number (0 is none), be it a zombie?"""
+    if pid == 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
 def describe_status(status: int | None) -> str:
     """A wait status in words: ``exited with status 1``, ``was killed by SIGKILL``."""
     if status is None:
@@ -64,7 +75,10 @@ class Worker:
 
 
 class Generation:
-    """One import of the application: its forkserver and what is known of it."""
+    """One import of the application: its forkserver and what is known of it.
+
+    Takes both ends of the pipe for reports.  Raises OSError when no process can be started.
+    """
 
     def __init__(self, boot: Boot, reports_write: int, reports: Reports, now: float) -> None:
         self.number = boot.generation
@@ -75,16 +89,20 @@ class Generation:
         self.killed = 0.0
         self.why_killed = ""
         self.pid = 0
-        ours, theirs = socket.socketpair()
-        self._channel: socket.socket | None = ours
+        self._channel: socket.socket | None = None
         try:
-            command = fresh_interpreter("server_core.arbiter.forkserver", str(theirs.fileno()))
-            self.pid = spawn(command, (*boot.descriptors, theirs.fileno()))
+            self._channel, theirs = socket.socketpair()
+            with theirs:
+                command = fresh_interpreter("server_core.arbiter.forkserver", str(theirs.fileno()))
+                self.pid = spawn(command, (*boot.descriptors, theirs.fileno()))
+        except OSError:
+            self.close()
+            reports.close()
+            raise
         finally:
-            theirs.close()
             os.close(reports_write)
         try:
-            send_boot(ours, boot)
+            send_boot(self._channel, boot)
         except OSError:
             pass  # it died at once: its end will be reaped and told
 
@@ -94,7 +112,7 @@ class Generation:
         return self._channel is not None and self.pid != 0
 
     def fork(self, slot: int, now: float) -> Worker | None:
-        """Ask for a worker; None when the forkserver is dead already."""
+        """Ask for a worker; None when the forkserver is dead already.  Raises OSError for want of descriptors."""
         if self._channel is None:
             return None
         read, write = os.pipe()
@@ -108,7 +126,9 @@ class Generation:
         return Worker(slot, self.number, Reports(read), now)
 
     def close(self) -> None:
-        """Ask for no more: the forkserver ends.  Its workers do not notice."""
+        """Ask for no more: the forkserver lets go of the listeners and ends after its last worker."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+        if not self.imported:  # it does not listen to us while it imports
+            send_signal(self.pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import math
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ import socket
 import sys
 import threading
 import traceback
+from time import monotonic
 
 from server_core.arbiter.boot import Boot, receive_boot, receive_fork
 from server_core.errors import AppLoadError, ServeError
@@ -26,6 +28,9 @@ from server_core.scoreboard import Scoreboard
 from server_core.signals import SignalPipe, reset
 from server_core.workers import load_worker_class
 from server_core.workers.post import Post, report
+
+#: how much later than boot_timeout an import ends itself
+ALARM_SECONDS = 1.0
 
 
 def main() -> None:
@@ -52,16 +57,23 @@ class ForkServer:
         self._channel = channel
         self._boot = boot
         self._application: Application | None = None
+        self._workers: set[int] = set()
 
     def run(self) -> int:
         """Import, then fork on demand until the arbiter closes the channel; returns the exit status."""
         boot = self._boot
+        # They were inherited; what the application starts (os.system, a daemon) must not hold our sockets open.
+        for descriptor in (*boot.descriptors, self._channel.fileno()):
+            os.set_inheritable(descriptor, False)
         faulthandler.enable(boot.reports, all_threads=True)
         set_title(f"forkserver, generation {boot.generation}", boot.name)
-        signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the whole family: the arbiter decides
+        for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C and pkill reach the whole family: the arbiter decides
+            signal.signal(number, lambda *_: None)
+        # The arbiter ends an import that hangs.  This is for the day when the arbiter is gone before it could.
+        signal.setitimer(signal.ITIMER_REAL, boot.settings.timeouts.boot_timeout + ALARM_SECONDS)
         try:
             drop_privileges(boot.account, boot.settings.process.umask)
-            self._log = error_log(boot.settings.logs, boot.name)
+            self._log = error_log(boot.settings.logs, boot.title)
             load_worker_class(boot.settings.workers.worker_class).prepare()
             if boot.settings.workers.preload_app:
                 self._application = boot.spec.load()
@@ -74,6 +86,7 @@ class ForkServer:
         except BaseException as error:
             report(boot.reports, failed=f"the forkserver failed: {error}", details=traceback.format_exc())
             return 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
         self._warn_of_threads()
         # What has been imported lives as long as the workers do.  Frozen, the collector does not look at it, so it
         # does not write to its pages either, and they stay shared.
@@ -94,36 +107,64 @@ class ForkServer:
             )
 
     def _fork_on_demand(self) -> int:
+        """Until the arbiter asks for no more and the last worker is gone; in a worker, until that worker's end."""
+        channel, lifeline = self._channel.fileno(), self._boot.lifeline
         poll = select.poll()
-        for descriptor in (self._channel.fileno(), self._signals.descriptor, self._boot.lifeline):
+        for descriptor in (channel, self._signals.descriptor, lifeline):
             poll.register(descriptor, select.POLLIN)
-        while True:
-            ready = [descriptor for descriptor, _ in poll.poll()]
+        closed = False
+        deadline = math.inf
+        while self._workers or not closed:
+            left = deadline - monotonic()
+            ready = [descriptor for descriptor, _ in poll.poll(None if left == math.inf else max(0.0, left * 1000))]
             if self._signals.descriptor in ready:
                 self._signals.read()
                 self._reap()
-            if self._boot.lifeline in ready:
-                return 0
-            if self._channel.fileno() in ready:
+            if lifeline in ready:
+                # The workers have seen it too and leave; who hangs has nobody but us to end it.
+                poll.unregister(lifeline)
+                deadline = monotonic() + self._boot.settings.timeouts.graceful_timeout
+            if monotonic() >= deadline:
+                self._kill_workers()
+                deadline = math.inf
+            if channel in ready:
                 request = receive_fork(self._channel)
                 if request is None:
-                    return 0
+                    closed = True
+                    poll.unregister(channel)
+                    self._stop_listening()
+                    continue
                 status = self._fork(*request)
                 if self.is_worker:
                     return status
+        return 0
+
+    def _stop_listening(self) -> None:
+        """When the last worker has closed them too, new clients are refused at once."""
+        for descriptor, _ in self._boot.listeners:
+            os.close(descriptor)
+
+    def _kill_workers(self) -> None:
+        for pid in self._workers:
+            os.kill(pid, signal.SIGKILL)  # ours and not reaped: the number cannot be another's
 
     def _fork(self, slot: int, reports: int) -> int:
         """Fork a worker; returns in it too, with its exit status, at the end of its life."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        os.set_inheritable(reports, False)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except Exception:
+                pass  # nobody reads it any more, or the application has closed or replaced it
         try:
             pid = os.fork()
         except OSError as error:
-            report(reports, failed=f"no process can be forked: {error.strerror}", details="")
             os.close(reports)
+            report(self._boot.reports, unforked=slot, why=f"no process can be forked: {error.strerror}")
             return 0
         if pid:
             os.close(reports)
+            self._workers.add(pid)
             report(self._boot.reports, forked=pid, slot=slot)
             return 0
         self.is_worker = True
@@ -143,6 +184,7 @@ class ForkServer:
             slot=slot,
             generation=boot.generation,
             name=boot.name,
+            title=boot.title,
             settings=boot.settings,
             spec=boot.spec,
             application=self._application,
@@ -163,4 +205,5 @@ class ForkServer:
                 return
             if pid == 0:
                 return
+            self._workers.discard(pid)
             report(self._boot.reports, exited=pid, status=status)

@@ -10,40 +10,48 @@ from logging import Logger
 from server_core.engine.poller import Poller
 from server_core.engine.site import Site
 
-#: one event never keeps a worker from its other connections, nor from the other workers' share
-ACCEPTS_PER_EVENT = 16
-
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Acceptor:
-    """``sites`` by descriptor, as long as they are open; ``admit(socket, peer, site)`` gets each new connection."""
+    """``sites`` by descriptor, as long as they are open; ``admit(socket, peer, site)`` gets each new connection.
+
+    ``exclusive`` says that one waiting worker is enough to be told of a new connection: it will certainly have a
+    thread for it.  Otherwise all that are idle are told, and the quickest takes it.
+    """
 
     def __init__(
-        self, sites: list[Site], poller: Poller, admit: Callable[[socket.socket, object, Site], None], log: Logger
+        self,
+        sites: list[Site],
+        poller: Poller,
+        admit: Callable[[socket.socket, object, Site], None],
+        exclusive: bool,
+        log: Logger,
     ) -> None:
         self.sites = {site.socket.fileno(): site for site in sites}
         self._poller = poller
         self._admit = admit
+        self._exclusive = exclusive
         self._log = log
         self._paused: list[int] = []
         for descriptor in self.sites:
-            poller.add_listener(descriptor)
+            poller.add_listener(descriptor, exclusive)
 
-    def accept(self, descriptor: int, most: int = ACCEPTS_PER_EVENT) -> bool:
-        """Accept up to ``most`` connections; True when there may be more."""
+    def accept(self, descriptor: int) -> bool:
+        """Accept one connection, and leave the others their share; True when there may be more."""
         site = self.sites[descriptor]
-        for _ in range(most):
-            try:
-                sock, peer = site.socket.accept()
-            except (BlockingIOError, ConnectionError):  # nobody there, or gone already (CVE-2024-49769)
-                return False
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._pause(descriptor, error)
-                return False
-            sock.setblocking(False)
-            self._admit(sock, peer, site)
+        try:
+            sock, peer = site.socket.accept()
+        except BlockingIOError:
+            return False
+        except ConnectionError:  # gone already (CVE-2024-49769)
+            return True
+        except OSError as error:
+            if error.errno in _EXHAUSTED:
+                self._pause(descriptor, error)
+            return False
+        sock.setblocking(False)
+        self._admit(sock, peer, site)
         return True
 
     def _pause(self, descriptor: int, error: OSError) -> None:
@@ -59,7 +67,7 @@ class Acceptor:
     def resume(self) -> None:
         """Look again at the sites that were paused."""
         while self._paused:
-            self._poller.add_listener(self._paused.pop())
+            self._poller.add_listener(self._paused.pop(), self._exclusive)
 
     def close(self) -> None:
         """Accept who has connected so far, then close the sites."""
@@ -67,7 +75,7 @@ class Acceptor:
             if descriptor not in self._paused:
                 self._poller.remove(descriptor)
                 self._paused.append(descriptor)
-            while self.accept(descriptor, 1024):
+            while self.accept(descriptor):
                 pass
             site.socket.close()
         self.sites.clear()

@@ -105,7 +105,7 @@ class Engine:
         self._watcher_gate = Lock()
         self._watcher_gate.acquire()
         # descriptors that are no connections
-        self._acceptor = Acceptor(sites, self._poller, self._admit, log)
+        self._acceptor = Acceptor(sites, self._poller, self._admit, threads > 1, log)
         self._readers: dict[int, Callable[[], None]] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -234,7 +234,11 @@ class Engine:
             if connection.claim(False):
                 connection.run(mask)
         elif descriptor in self._acceptor.sites:
-            self._acceptor.accept(descriptor)
+            if mask and self._ready:
+                # Last of all: if a request of this turn takes long, an idle worker takes the new connection.
+                self._ready.append((descriptor, 0))
+            else:
+                self._acceptor.accept(descriptor)
         elif descriptor in self._readers:
             self._readers[descriptor]()
 

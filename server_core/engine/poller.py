@@ -18,8 +18,6 @@ Events = list[tuple[int, int]]
 
 if sys.platform == "linux":
     _CONNECTION = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-    # One waiting worker is woken for a new connection, not all of them.
-    _LISTENER = select.EPOLLIN | select.EPOLLEXCLUSIVE
 
     class Poller:
         """Readiness of many descriptors.
@@ -36,9 +34,9 @@ if sys.platform == "linux":
             """Tell of every change from now on, the present state first."""
             self._epoll.register(descriptor, _CONNECTION)
 
-        def add_listener(self, descriptor: int) -> None:
-            """Tell as long as a connection waits to be accepted."""
-            self._epoll.register(descriptor, _LISTENER)
+        def add_listener(self, descriptor: int, exclusive: bool) -> None:
+            """Tell as long as a connection waits to be accepted; ``exclusive``: one waiting worker, not all of them."""
+            self._epoll.register(descriptor, select.EPOLLIN | (select.EPOLLEXCLUSIVE if exclusive else 0))
 
         def add_pipe(self, descriptor: int) -> None:
             """Tell as long as there is something to read."""
@@ -74,11 +72,13 @@ else:
             both = (select.KQ_FILTER_READ, select.KQ_FILTER_WRITE)
             self._change(descriptor, both, select.KQ_EV_ADD | select.KQ_EV_CLEAR)
 
-        def add_listener(self, descriptor: int) -> None:
+        def add_listener(self, descriptor: int, exclusive: bool) -> None:
             """Tell as long as a connection waits to be accepted."""
-            self._change(descriptor, (select.KQ_FILTER_READ,), select.KQ_EV_ADD)
+            self.add_pipe(descriptor)
 
-        add_pipe = add_listener
+        def add_pipe(self, descriptor: int) -> None:
+            """Tell as long as there is something to read."""
+            self._change(descriptor, (select.KQ_FILTER_READ,), select.KQ_EV_ADD)
 
         def remove(self, descriptor: int) -> None:
             """Tell no more of a listener or a pipe; a connection goes by being closed."""

@@ -56,7 +56,9 @@ class Watch:
         if roots:
             log.debug("Watching %s with %s.", ", ".join(roots), engine)
         else:
-            log.warning("No directory is watched (reload): the application is not below the current directory.")
+            log.warning(
+                "No directory is watched (reload), for / is too large: set chdir to the application's own folder."
+            )
 
     def read(self) -> str | None:
         """What has changed, in words; "" when a whole line has not come yet, None when no more will come."""

@@ -1,0 +1,33 @@
+"""Tells of faults: each once with all its details, however often it comes back in a row; not what is done about it."""
+
+from __future__ import annotations
+
+from logging import Logger
+
+from server_core.arbiter.plan import Backoff
+
+
+class Faults:
+    """``backoff`` counts the failures in a row."""
+
+    def __init__(self, log: Logger) -> None:
+        self.backoff = Backoff()
+        self._log = log
+        self._told: set[tuple[str, str]] = set()
+
+    def tell(self, sentence: str, details: str, fault: tuple[str, str], then: str) -> None:
+        """``details`` is a traceback or "", ``fault`` is what makes two faults the same, ``then`` what happens now."""
+        if self.backoff.failures <= 1:
+            self._told.clear()
+        again = fault in self._told
+        self._told.add(fault)
+        if again and details:
+            self._log.error("%s (the same error as before, failure %d). %s", sentence, self.backoff.failures, then)
+        else:
+            self._log.error("%s. %s%s", sentence, then, indented(details))
+
+
+def indented(details: str) -> str:
+    """A text of several lines as it stands under a message."""
+    text = details.strip("\n")
+    return "\n" + "\n".join("    " + line for line in text.splitlines()) if text else ""

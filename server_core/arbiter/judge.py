@@ -1,0 +1,54 @@
+"""Decides whether a process has been silent or slow for too long, and ends it so that it tells why; not what then."""
+
+from __future__ import annotations
+
+import signal
+
+from server_core.arbiter.children import Generation, Worker, send_signal
+from server_core.arbiter.plan import Mode, Phase
+from server_core.settings import Timeouts
+
+#: from SIGABRT, which makes a silent worker tell its stacks, to SIGKILL
+ABORT_SECONDS = 2.0
+#: how long ending at once may take
+STOP_SECONDS = 2.0
+
+
+def why_give_up(generation: Generation, now: float, timeouts: Timeouts) -> str:
+    """Why the import of this generation should be given up, or "" when nothing is wrong with it."""
+    if not generation.imported and generation.pid and now - generation.started > timeouts.boot_timeout:
+        return (
+            f"it was still importing the application after {timeouts.boot_timeout:g}s (boot_timeout); the stack follows"
+        )
+    return ""
+
+
+def why_kill(worker: Worker, now: float, timeouts: Timeouts, last_sign: float, mode: Mode) -> str:
+    """Why this worker should die, or "" when nothing is wrong with it; ``last_sign`` of life in monotonic seconds."""
+    age = now - worker.since
+    if worker.phase is Phase.BOOTING and age > timeouts.boot_timeout:
+        return f"it was not ready after {timeouts.boot_timeout:g}s (boot_timeout)"
+    if worker.phase is Phase.READY and 0 < timeouts.timeout < min(age, now - last_sign):
+        return (
+            f"it has shown no sign of life for {timeouts.timeout:g}s (timeout): a request takes too long, "
+            "or the process hangs; the stacks of its threads follow"
+        )
+    if worker.phase is Phase.LEAVING and mode == Mode.STOP and age > STOP_SECONDS:
+        return "it was killed, because it did not end at once when it was told to"
+    if worker.phase is Phase.LEAVING and age > timeouts.graceful_timeout:
+        return (
+            f"it was killed, because its requests were not finished {timeouts.graceful_timeout:g}s after it was "
+            "told to leave (graceful_timeout); the stacks of its threads follow"
+        )
+    return ""
+
+
+def kill(pid: int, since: float, now: float) -> float:
+    """First SIGABRT, at which faulthandler tells all stacks, later SIGKILL; returns when it began (0: not yet)."""
+    if not since:
+        send_signal(pid, signal.SIGABRT)
+        send_signal(pid, signal.SIGCONT)  # a stopped process hears it only when it goes on
+        return now
+    if now - since > ABORT_SECONDS:
+        send_signal(pid, signal.SIGKILL)
+    return since

@@ -1,0 +1,192 @@
+"""A WSGI application with a page for each promise that a server makes; its tests are in live_http."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from urllib.parse import parse_qsl
+from wsgiref.validate import validator
+
+Environ = dict[str, Any]
+StartResponse = Callable[..., Any]
+
+BLOCK = bytes(range(256)) * 256
+TEXT = ("Content-Type", "text/plain")
+
+
+def app(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """/NAME/ARGUMENT?key=value calls the page NAME; any other path says hello."""
+    name, _, argument = environ["PATH_INFO"].strip("/").partition("/")
+    page = PAGES.get(name, hello)
+    return page(environ, start_response, argument, dict(parse_qsl(environ["QUERY_STRING"])))
+
+
+def _answer(start_response: StartResponse, body: bytes, status: str = "200 OK") -> list[bytes]:
+    start_response(status, [TEXT, ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def hello(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    return _answer(start_response, f"hello {environ['REQUEST_METHOD']} {environ['PATH_INFO']}".encode("latin-1"))
+
+
+def told(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    """The environ as JSON; then the application spoils it, as it may."""
+    body = json.dumps({key: value for key, value in environ.items() if isinstance(value, (str, bool))}).encode()
+    environ.clear()
+    environ["REQUEST_METHOD"] = environ["RAW_URI"] = environ["SERVER_PROTOCOL"] = "spoilt"
+    return _answer(start_response, body)
+
+
+def echo(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    return _answer(start_response, environ["wsgi.input"].read())
+
+
+def unread(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    return _answer(start_response, b"I did not look")
+
+
+def digest(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    """Length and hash of the request body, and whether it was kept in a file."""
+    stream = environ["wsgi.input"]
+    try:
+        stream.fileno()
+        kept = "file"
+    except OSError:
+        kept = "memory"
+    total, found = 0, hashlib.sha256()
+    while block := stream.read(100_000):
+        total += len(block)
+        found.update(block)
+    return _answer(start_response, f"{total} {found.hexdigest()} {kept}".encode())
+
+
+def _blocks(size: int) -> Iterator[bytes]:
+    while size > 0:
+        yield BLOCK[:size]
+        size -= len(BLOCK)
+
+
+def big(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "a/b"), ("Content-Length", argument)])
+    return _blocks(int(argument))
+
+
+def chunked(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "a/b")])
+    return _blocks(int(argument))
+
+
+def whole(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "a/b")])
+    return [b"".join(_blocks(int(argument)))]
+
+
+def file(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "a/b")])
+    return environ["wsgi.file_wrapper"](open(query["path"], "rb"))
+
+
+def status(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    start_response(f"{argument} Whatever", [])
+    return [b"a body ", b"nevertheless"] if query.get("as") == "list" else iter([b"a body ", b"nevertheless"])
+
+
+def gate(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    """Waits until somebody writes into a named pipe."""
+    _wait_at(query["path"])
+    return _answer(start_response, b"through the gate")
+
+
+def blocks(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    """A block, then the named pipe, then another block."""
+    start_response("200 OK", [TEXT])
+    yield b"first"
+    _wait_at(query["path"])
+    yield b"second"
+
+
+def nap(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    time.sleep(int(argument) / 1000)
+    return _answer(start_response, f"slept {argument} ms".encode())
+
+
+def _wait_at(path: str) -> None:
+    with open(path, "rb") as pipe:
+        pipe.read(1)
+
+
+class endless:
+    """Blocks without an end; a letter in a file for each close()."""
+
+    def __init__(self, environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> None:
+        self.path = query["path"]
+        start_response("200 OK", [TEXT])
+
+    def __iter__(self) -> Iterator[bytes]:
+        while True:
+            yield BLOCK
+
+    def close(self) -> None:
+        with open(self.path, "a") as log:
+            log.write("x")
+
+
+def fail(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    raise RuntimeError("this page always fails")
+
+
+def late(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    start_response("200 OK", [TEXT])
+    yield b"so far so good"
+    raise RuntimeError("this page always fails too late")
+
+
+def leave(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    raise SystemExit(1)
+
+
+def pid(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    return _answer(start_response, str(os.getpid()).encode())
+
+
+PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
+    page.__name__: page
+    for page in (
+        *(
+            told,
+            echo,
+            unread,
+            digest,
+            big,
+            chunked,
+            whole,
+            file,
+            status,
+            gate,
+            blocks,
+            nap,
+            endless,
+            fail,
+            late,
+            leave,
+            pid,
+        ),
+    )
+}
+
+
+def _polite(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    stream = environ["wsgi.input"]
+    body = stream.readline() + stream.read(3) + b"".join(stream.readlines()) + stream.read(-1)
+    environ["wsgi.errors"].write("")
+    environ["wsgi.errors"].flush()
+    start_response("200 OK", [TEXT])
+    return [b"valid ", body]
+
+
+validated = validator(_polite)

@@ -1,0 +1,231 @@
+"""Where messages go, and as whom the application runs."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import re
+import signal
+import socket
+import stat
+import sys
+
+import pytest
+from live import PATIENCE, eventually
+from scenes import NO_BYTE_CODE, stop, write_module
+
+COMMAND = [sys.executable, "-m", "server_core"]
+LINE = r'^127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "GET /\?a=b HTTP/1\.1" 200 \d+ "-" "probe"$'
+
+
+def read_when(path, pattern: str) -> str:
+    """The text of a file, once the pattern is in it."""
+    eventually(lambda: path.exists() and re.search(pattern, path.read_text(), re.MULTILINE))
+    return path.read_text()
+
+
+# -- logs
+
+
+def test_the_error_log_can_be_a_file_and_then_nothing_is_written_to_the_terminal(serve, tmp_path):
+    log = tmp_path / "error.log"
+    server = serve("-w", "1", "--error-logfile", str(log), "simple:app", wait=False)
+    server.url = re.search(r"serves simple:app on (\S+)", read_when(log, "Stop: .*\n"))[1]
+    assert server.get("/boom").status == 500
+    assert "RuntimeError: this page always fails" in read_when(log, "^RuntimeError")
+    os.kill(server.processes("worker")[0], signal.SIGKILL)
+    read_when(log, "was lost: it was killed by SIGKILL")
+    eventually(lambda: server.processes("worker"))
+    stop(server)
+    assert "Stopped." in log.read_text()
+    assert server.text == ""
+
+
+def test_the_level_of_the_log_is_the_least_that_is_written(serve, tmp_path):
+    log = tmp_path / "error.log"
+    server = serve("-w", "1", "--log-level", "error", "--error-logfile", str(log), "simple:app", wait=False)
+    (worker,) = eventually(lambda: server.processes("worker"))
+    os.kill(worker, signal.SIGKILL)
+    assert re.fullmatch(r"\[.*\] \[ERROR\] Worker 1 .*\n", read_when(log, "was lost"))
+
+
+def test_the_access_log_goes_to_standard_output_as_it_happens(serve):
+    server = serve("-w", "1", "--access-logfile", "-", "simple:app")
+    server.get("/?a=b", user_agent="probe")
+    server.read_until(LINE)
+
+
+def test_the_access_log_goes_to_a_file_that_all_workers_share(serve, tmp_path):
+    log = tmp_path / "access.log"
+    server = serve("-w", "2", "--access-logfile", str(log), "simple:app")
+    for _ in range(20):
+        server.get("/?a=b", user_agent="probe")
+    stop(server)
+    assert len(re.findall(LINE, log.read_text(), re.MULTILINE)) == 20
+    assert "GET" not in server.text
+
+
+def test_without_being_asked_for_there_is_no_access_log(serve):
+    server = serve("-w", "1", "simple:app")
+    server.get("/?a=b")
+    stop(server)
+    assert "GET" not in server.text
+
+
+def test_the_format_of_the_access_log_is_what_was_asked_for(serve):
+    form = "%(m)s %(U)s %(q)s %(s)s %(B)s %({x-mark}i)s %({content-type}o)s"
+    server = serve("-w", "1", "--access-logfile", "-", "--access-logformat", form, "simple:app")
+    server.get("/path?query", x_mark="here")
+    server.read_until(r"^GET /path query 200 \d+ here text/plain$")
+
+
+def test_both_logs_go_to_syslog(serve):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(("127.0.0.1", 0))
+        syslog.settimeout(PATIENCE)
+        where = f"udp://127.0.0.1:{syslog.getsockname()[1]}"
+        arguments = ("--log-syslog", "--log-syslog-to", where, "--log-syslog-facility", "local3", "-n", "shop")
+        server = serve("-w", "1", *arguments, "simple:app")
+        heard = [syslog.recv(65536) for _ in range(3)]
+        # local3 is 19, info is 6: 19 * 8 + 6
+        assert heard[0].startswith(b"<158>shop[%d]: prefork-serve " % server.pid)
+        server.get("/?a=b", user_agent="probe")
+        line = syslog.recv(65536).rstrip(b"\0")
+        (worker,) = server.processes("worker")
+        assert re.fullmatch(rb'<158>shop\[%d\]: 127\.0\.0\.1 .* "GET /\?a=b HTTP/1\.1" 200 .*' % worker, line)
+
+
+def test_a_syslog_that_cannot_be_reached_is_refused(serve):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        where = f"tcp://127.0.0.1:{nobody.getsockname()[1]}"
+        server = serve("--log-syslog", "--log-syslog-to", where, "simple:app", wait=False)
+        assert server.wait() == 1
+    assert server.text == f"Error: cannot reach syslog at {where} (syslog_addr): Connection refused\n"
+
+
+def test_what_the_application_prints_and_logs_arrives(serve, tmp_path):
+    write_module(
+        tmp_path,
+        """
+        import logging, sys
+
+        def app(environ, start_response):
+            print("printed")
+            print("to wsgi.errors", file=environ["wsgi.errors"])
+            logging.getLogger("shop").warning("logged")
+            start_response("200 OK", [("Content-Length", "0")])
+            return []
+        """,
+    )
+    server = serve("-w", "1", "site_app:app", cwd=tmp_path)
+    server.get()
+    server.read_until("^printed$")
+    stop(server)
+    assert re.search("^to wsgi.errors$", server.text, re.MULTILINE)
+    assert re.search("^logged$", server.text, re.MULTILINE)
+
+
+# -- user, group, umask
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+TELLS_WHO_IT_IS = """
+import os
+
+IMPORTED_AS = f"{os.getuid()} {os.geteuid()} {os.getgid()} {os.getegid()} {sorted(os.getgroups())}"
+open("made", "w").close()
+
+def app(environ, start_response):
+    body = f"{IMPORTED_AS}|{os.getuid()} {os.getgid()} {sorted(os.getgroups())}".encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+@pytest.fixture
+def open_directory(tmp_path_factory):
+    """A directory that everybody may write to, with all above it."""
+    directory = tmp_path_factory.mktemp("open")
+    directory.chmod(0o777)
+    for parent in list(directory.parents)[:2]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    return directory
+
+
+@as_root
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_user_and_group_are_dropped_before_the_application_is_imported(serve, open_directory, preload):
+    nobody = pwd.getpwnam("nobody")
+    write_module(open_directory, TELLS_WHO_IT_IS)
+    arguments = ("-w", "1", preload, "--user", "nobody", "--umask", "027")
+    server = serve(*arguments, "site_app:app", cwd=open_directory, env=NO_BYTE_CODE)
+    uid, gid = nobody.pw_uid, nobody.pw_gid
+    groups = sorted(os.getgrouplist("nobody", gid))
+    assert server.get().text == f"{uid} {uid} {gid} {gid} {groups}|{uid} {gid} {groups}"
+    made = (open_directory / "made").stat()
+    assert (made.st_uid, made.st_gid) == (uid, gid)
+    assert stat.S_IMODE(made.st_mode) == 0o640
+    assert os.stat(f"/proc/{server.pid}").st_uid == 0  # the arbiter stays who it was
+    server.signal(signal.SIGHUP)
+    server.read_until("Generation 2 has taken over")
+    eventually(lambda: len(server.processes("worker")) == 1)
+    assert server.get().text.startswith(f"{uid} {uid} {gid} {gid} ")
+    stop(server)
+
+
+@as_root
+def test_a_group_alone_can_be_dropped_and_a_number_is_as_good_as_a_name(serve, open_directory):
+    group = grp.getgrall()[-1]
+    write_module(open_directory, TELLS_WHO_IT_IS)
+    server = serve("-w", "1", "--group", str(group.gr_gid), "site_app:app", cwd=open_directory, env=NO_BYTE_CODE)
+    assert server.get().text.startswith(f"0 0 {group.gr_gid} {group.gr_gid} [{group.gr_gid}]|")
+    (open_directory / "made").unlink()
+    other = serve("-w", "1", "--user", "54321", "--group", group.gr_name, "site_app:app", cwd=open_directory)
+    assert other.get().text.startswith(f"54321 54321 {group.gr_gid} {group.gr_gid} [{group.gr_gid}]|")
+
+
+@as_root
+def test_logs_and_sockets_belong_to_the_account_that_serves(serve, open_directory):
+    nobody = pwd.getpwnam("nobody")
+    log, access, path = (open_directory / name for name in ("error.log", "access.log", "socket"))
+    write_module(open_directory, TELLS_WHO_IT_IS)
+    arguments = ("--error-logfile", str(log), "--access-logfile", str(access), "-b", f"unix:{path}", "-u", "nobody")
+    server = serve(
+        *arguments, "-w", "1", "site_app:app", command=COMMAND, cwd=open_directory, env=NO_BYTE_CODE, wait=False
+    )
+    read_when(log, "Stop: .*\n")
+    for file in (log, access, path):
+        assert file.stat().st_uid == nobody.pw_uid
+        assert stat.S_IMODE(file.stat().st_mode) & 0o007 == 0
+    server.url = f"unix:{path}"
+    assert server.get().status == 200
+    read_when(access, "GET /")
+    stop(server)
+    assert not path.exists()
+
+
+@as_root
+def test_an_application_that_its_user_may_not_read_is_told_as_such(serve, tmp_path):
+    write_module(tmp_path, TELLS_WHO_IT_IS)
+    (tmp_path / "site_app.py").chmod(0o600)
+    server = serve("--user", "nobody", "site_app:app", cwd=tmp_path, wait=False)
+    assert server.wait() == 4
+    assert server.text.startswith("Error: ")
+    assert "Permission denied" in server.text or "no module named 'site_app'" in server.text
+
+
+@as_root
+def test_only_root_can_become_somebody_else(serve, open_directory):
+    command = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *COMMAND]
+    if os.system("command -v setpriv > /dev/null") != 0 or not os.access(sys.executable, os.X_OK):
+        pytest.skip("setpriv is not installed")
+    server = serve("--user", "daemon", "simple:app", command=command, cwd=open_directory, wait=False)
+    status = server.wait()
+    if status == 126 or "Permission denied" in server.text:
+        pytest.skip("nobody may not run this interpreter")
+    assert status == 1
+    assert server.text == (
+        "Error: no permission to become another user or group (--user): start the server as root, or leave it out\n"
+    )

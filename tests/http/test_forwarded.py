@@ -1,0 +1,222 @@
+"""Knows whom to believe about the client, and what is believed; and what a client cannot make us believe."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+from growth import TIMES, is_linear
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from server_core.config.values import EVERYONE
+from server_core.http.forwarded import client, trusted
+
+PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+NOBODY = ()
+
+
+def x_forwarded(addresses: str | None = None, scheme: str | None = None) -> tuple[str, str]:
+    fields = {"HTTP_X_FORWARDED_FOR": addresses, "HTTP_X_FORWARDED_PROTO": scheme}
+    return client({key: value for key, value in fields.items() if value is not None}, "x-forwarded", PROXIES)
+
+
+def forwarded(value: str) -> tuple[str, str]:
+    return client({"HTTP_FORWARDED": value}, "forwarded", PROXIES)
+
+
+class TestTrust:
+    @pytest.mark.parametrize("address", ["10.0.0.1", "10.255.255.255", "fd00::1", "::ffff:10.1.2.3", "fd12::1%eth0"])
+    def test_an_address_in_one_of_the_networks_is_trusted(self, address: str):
+        assert trusted(address, PROXIES)
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "11.0.0.1",
+            "9.255.255.255",
+            "fe80::1",
+            "::1",
+            "::ffff:11.0.0.1",
+            "unknown",
+            "10.0.0",
+            "010.0.0.1",
+            "10.0.0.1 ",
+        ],
+    )
+    def test_any_other_is_not(self, address: str):
+        assert not trusted(address, PROXIES)
+
+    @pytest.mark.parametrize("address", ["10.0.0.1", "::1", "", "anything"])
+    def test_nobody_is_trusted_unless_the_setting_says_so(self, address: str):
+        assert not trusted(address, NOBODY)
+
+    def test_the_peer_on_a_unix_socket_is_trusted_when_anybody_is(self):
+        assert trusted("", PROXIES)
+
+    @pytest.mark.parametrize("address", ["10.0.0.1", "8.8.8.8", "2001:db8::1", ""])
+    def test_everyone_is_everyone(self, address: str):
+        assert trusted(address, EVERYONE)
+
+
+class TestXForwarded:
+    def test_one_proxy_tells_the_client_and_the_scheme(self):
+        assert x_forwarded("192.0.2.7", "https") == ("192.0.2.7", "https")
+
+    def test_nothing_told_is_nothing_known(self):
+        assert x_forwarded() == ("", "")
+        assert x_forwarded("", "") == ("", "")
+        assert x_forwarded(" , ,", ",") == ("", "")
+
+    def test_a_scheme_alone_is_believed(self):
+        assert x_forwarded(scheme="HTTPS") == ("", "https")
+
+    @pytest.mark.parametrize("scheme", ["ftp", "https://", "on", "wss", "http s", "\xa0https"])
+    def test_only_http_and_https_are_schemes(self, scheme: str):
+        assert x_forwarded("192.0.2.7", scheme) == ("192.0.2.7", "")
+
+    def test_the_first_address_from_the_right_that_is_not_trusted_is_the_client(self):
+        assert x_forwarded("192.0.2.7, 198.51.100.1, 10.0.0.2, 10.0.0.3")[0] == "198.51.100.1"
+
+    def test_when_all_are_trusted_the_first_of_them_is_the_client(self):
+        assert x_forwarded("10.0.0.1, 10.0.0.2")[0] == "10.0.0.1"
+
+    @pytest.mark.parametrize(
+        ("told", "address"),
+        [
+            ("192.0.2.7:4711", "192.0.2.7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("2001:DB8:0::7", "2001:db8::7"),
+            ("[2001:db8::7]", "2001:db8::7"),
+            ("[2001:db8::7]:4711", "2001:db8::7"),
+        ],
+    )
+    def test_ports_and_brackets_are_taken_off(self, told: str, address: str):
+        assert x_forwarded(told)[0] == address
+
+    @pytest.mark.parametrize(
+        "told",
+        ["unknown", "evil", "192.0.2", "192.0.2.7:http", "192.0.2.256", "1.2.3.4.5", "<b>", "[192.0.2.7", "_x", "::g"],
+    )
+    def test_what_is_no_address_is_not_told(self, told: str):
+        assert x_forwarded(told)[0] == ""
+
+    @pytest.mark.parametrize("told", ["unknown", "10.0.0.1 or 1.1.1.1", "x"])
+    def test_nobody_is_believed_beyond_a_hop_that_is_no_address(self, told: str):
+        assert x_forwarded(f"192.0.2.7, {told}, 10.0.0.2")[0] == "10.0.0.2"
+
+    def test_what_the_client_itself_wrote_is_not_believed(self):
+        # The client claimed to be 10.9.9.9 behind 127.0.0.1; the proxy added whom it saw.
+        assert x_forwarded("10.9.9.9, 127.0.0.1, 203.0.113.5")[0] == "203.0.113.5"
+
+    def test_a_list_of_schemes_is_read_hop_by_hop(self):
+        assert x_forwarded("192.0.2.7, 10.0.0.2", "https, http") == ("192.0.2.7", "https")
+        assert x_forwarded("1.1.1.1, 192.0.2.7", "https, http") == ("192.0.2.7", "http")
+
+    def test_a_single_scheme_is_that_of_all_hops(self):
+        assert x_forwarded("192.0.2.7, 10.0.0.2", "https") == ("192.0.2.7", "https")
+
+    def test_of_too_many_schemes_the_last_counts(self):
+        assert x_forwarded("192.0.2.7", "https, http")[1] == "http"
+        assert x_forwarded(None, "https, http")[1] == "http"
+
+    def test_the_other_header_is_not_read(self):
+        fields = {"HTTP_FORWARDED": "for=192.0.2.7;proto=https"}
+        assert client(fields, "x-forwarded", PROXIES) == ("", "")
+
+
+class TestForwarded:
+    @pytest.mark.parametrize(
+        ("value", "told"),
+        [
+            ("for=192.0.2.7", ("192.0.2.7", "")),
+            ("for=192.0.2.7;proto=https", ("192.0.2.7", "https")),
+            ("proto=https;for=192.0.2.7", ("192.0.2.7", "https")),
+            ("For=192.0.2.7;PROTO=HTTPS;by=10.0.0.1;host=a", ("192.0.2.7", "https")),
+            ('for="192.0.2.7:4711"', ("192.0.2.7", "")),
+            ('for="[2001:db8::7]"', ("2001:db8::7", "")),
+            ('for="[2001:db8::7]:4711";proto="http"', ("2001:db8::7", "http")),
+            ("for=192.0.2.7, for=10.0.0.2", ("192.0.2.7", "")),
+            ("for=192.0.2.7,for=10.0.0.2", ("192.0.2.7", "")),
+            ("for=1.1.1.1, for=192.0.2.7;proto=http, for=10.0.0.2;proto=https", ("192.0.2.7", "http")),
+            ('by="a, b; c";for=192.0.2.7', ("192.0.2.7", "")),
+            ('by="\\", for=1.1.1.1";for=192.0.2.7', ("192.0.2.7", "")),
+            ("for=_hidden;proto=https", ("", "https")),
+            ("for=unknown", ("", "")),
+            ("for=1.1.1.1, for=unknown, for=10.0.0.2", ("10.0.0.2", "")),
+            ("proto=https", ("", "https")),
+            ("", ("", "")),
+        ],
+    )
+    def test_elements(self, value: str, told: tuple[str, str]):
+        assert forwarded(value) == told
+
+    @pytest.mark.parametrize("value", ["for", "for=", "=a", "garbage", "for=a b", ",", ";", '"', 'for="1.1.1.1'])
+    def test_what_is_misspelt_tells_nothing(self, value: str):
+        assert forwarded(value) == ("", "")
+
+    @pytest.mark.parametrize(
+        "claim",
+        [
+            'for=10.9.9.9;x="',
+            "for=10.9.9.9;x",
+            'for="10.9.9.9',
+            'for=8.8.8.8;x="',
+            'for=8.8.8.8, for=10.0.0.1;x="',
+            '"',
+            "\\",
+        ],
+    )
+    @pytest.mark.parametrize(
+        "seen",
+        [
+            "for=203.0.113.5",
+            'for="203.0.113.5:80"',
+            'for="[2001:db8::5]:80";proto=http',
+            'proto=http;for="[2001:db8::5]"',
+        ],
+    )
+    def test_a_client_cannot_hide_what_the_proxy_wrote_behind_an_open_quote(self, claim: str, seen: str):
+        address, scheme = forwarded(f"{claim}, {seen}")
+        assert address in ("203.0.113.5", "2001:db8::5", "")
+        assert scheme in ("http", "")
+
+    def test_a_parameter_that_is_said_twice_tells_nothing(self):
+        assert forwarded("for=203.0.113.5;for=10.9.9.9") == ("", "")
+
+    def test_the_other_header_is_not_read(self):
+        fields = {"HTTP_X_FORWARDED_FOR": "192.0.2.7", "HTTP_X_FORWARDED_PROTO": "https"}
+        assert client(fields, "forwarded", PROXIES) == ("", "")
+
+
+FORWARDED_CHARS = st.text("for=proto,;\"\\ \t[]:.0123456789abcdef_-'", max_size=60)
+
+
+@given(value=FORWARDED_CHARS, header=st.sampled_from(["forwarded", "x-forwarded"]))
+@example(value='for="\\', header="forwarded")
+@example(value="[1:2", header="x-forwarded")
+def test_whatever_is_told_is_an_address_or_nothing(value: str, header: str):
+    fields = {"HTTP_FORWARDED": value, "HTTP_X_FORWARDED_FOR": value, "HTTP_X_FORWARDED_PROTO": value}
+    address, scheme = client(fields, header, PROXIES)
+    assert scheme in ("", "http", "https")
+    assert address == "" or str(ip_address(address)) == address
+
+
+@given(claims=st.lists(st.sampled_from(["10.0.0.1", "8.8.8.8", "::1", "fd00::1", "unknown", "x"]), max_size=6))
+def test_no_claim_of_a_client_changes_what_its_proxy_saw(claims: list[str]):
+    assert x_forwarded(", ".join([*claims, "203.0.113.5", "10.0.0.2"]))[0] == "203.0.113.5"
+    elements = [f"for={claim}" if ":" not in claim else f'for="[{claim}]"' for claim in claims]
+    assert forwarded(", ".join([*elements, "for=203.0.113.5", "for=10.0.0.2"]))[0] == "203.0.113.5"
+
+
+@pytest.mark.parametrize(
+    "piece", ['\\"', '"\\', "a", " ", "for=", ";", ",", '"', "for=10.0.0.1,", 'a="', "a=b ", "[", ":", "1."]
+)
+@pytest.mark.parametrize("first", ["", '"'])
+@pytest.mark.parametrize("header", ["forwarded", "x-forwarded"])
+def test_no_value_takes_the_square_of_its_length(header: str, first: str, piece: str):
+    def read(size: int) -> None:
+        value = first + piece * (size // len(piece))
+        client({"HTTP_FORWARDED": value, "HTTP_X_FORWARDED_FOR": value}, header, PROXIES)
+
+    assert is_linear(read, 500, 500 * TIMES)

@@ -1,0 +1,168 @@
+"""A client that sees every byte: what it sends goes out as it stands, what comes back is read answer by answer."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import socket
+import struct
+from pathlib import Path
+from types import TracebackType
+
+from live import LiveServer, eventually
+
+PATIENCE = 15.0
+
+
+class Reply:
+    """One answer as it was read: ``framing`` is "length", "chunked", "none" or "end" (of the connection)."""
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes, framing: str) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.framing = framing
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("latin-1")
+
+
+class Wire:
+    """A connection to a server."""
+
+    def __init__(self, server: LiveServer, receive_buffer: int = 0) -> None:
+        if receive_buffer:
+            self.sock = socket.socket()
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            self.sock.settimeout(PATIENCE)
+            self.sock.connect(server.address)
+        else:
+            self.sock = server.connect(PATIENCE)
+        if self.sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.file = self.sock.makefile("rb")
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.file.close()
+        self.sock.close()
+
+    def reset(self) -> None:
+        """Go away without a word."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def send(self, data: bytes) -> Wire:
+        self.sock.sendall(data)
+        return self
+
+    def half_close(self) -> Wire:
+        self.sock.shutdown(socket.SHUT_WR)
+        return self
+
+    def get(self, target: str = "/", *fields: str, method: str = "GET", version: str = "1.1") -> Wire:
+        """Send a request without a body."""
+        return self.send(request(target, *fields, method=method, version=version))
+
+    def reply(self, method: str = "GET") -> Reply:
+        """Read the next answer; ``method`` is that of the request, as HEAD has no body."""
+        head = self.head()
+        status, headers = head.status, head.headers
+        if method == "HEAD" or status in (204, 304) or status < 200:
+            return head
+        if "transfer-encoding" in headers:
+            assert headers["transfer-encoding"] == "chunked"
+            assert "content-length" not in headers
+            return Reply(status, headers, b"".join(iter(self.chunk, b"")), "chunked")
+        if "content-length" in headers:
+            size = int(headers["content-length"])
+            body = self.file.read(size)
+            assert len(body) == size, f"the connection ended after {len(body)} of {size} bytes"
+            return Reply(status, headers, body, "length")
+        return Reply(status, headers, self.file.read(), "end")
+
+    def head(self) -> Reply:
+        """Read the head of the next answer only."""
+        status_line = self.file.readline().decode("latin-1")
+        assert status_line.startswith("HTTP/1.1 "), f"no status line: {status_line!r}"
+        assert status_line.endswith("\r\n")
+        headers: dict[str, str] = {}
+        while (line := self.file.readline().decode("latin-1")) != "\r\n":
+            assert line.endswith("\r\n"), f"no header line: {line!r}"
+            name, _, value = line[:-2].partition(": ")
+            headers[name.lower()] = value
+        return Reply(int(status_line[9:12]), headers, b"", "none")
+
+    def chunk(self) -> bytes:
+        """Read one chunk; b"" for the last."""
+        size = int(self.file.readline(), 16)
+        data = self.file.read(size)
+        assert self.file.read(2) == b"\r\n"
+        return data
+
+    def rest(self) -> bytes:
+        """Everything until the server ends the connection."""
+        try:
+            return self.file.read()
+        except ConnectionResetError:
+            return b""
+
+    def digest(self, size: int) -> str:
+        """The hash of the next ``size`` bytes."""
+        found = hashlib.sha256()
+        while size:
+            data = self.file.read(min(size, 1 << 20))
+            assert data, f"{size} bytes are missing"
+            size -= len(data)
+            found.update(data)
+        return found.hexdigest()
+
+
+def request(target: str = "/", *fields: str, method: str = "GET", version: str = "1.1", body: bytes = b"") -> bytes:
+    """A request as bytes, with a Host field."""
+    head = "".join(f"{line}\r\n" for line in (f"{method} {target} HTTP/{version}", "Host: shop.example", *fields))
+    return f"{head}\r\n".encode("latin-1") + body
+
+
+class Gate:
+    """A named pipe at which the application waits, until it is opened."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = path
+        self._pipe = -1
+
+    def wait_until_reached(self) -> Gate:
+        """Wait until a request stands before the gate."""
+        eventually(self._is_reached)
+        return self
+
+    def _is_reached(self) -> bool:
+        if self._pipe < 0:
+            try:
+                self._pipe = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # nobody reads yet
+                    raise
+        return self._pipe >= 0
+
+    def open(self) -> None:
+        """Let the request go on."""
+        self.wait_until_reached()
+        os.write(self._pipe, b"x")
+        os.close(self._pipe)
+        self._pipe = -1
+
+
+def descriptors(pid: int) -> int:
+    """How many descriptors a process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
