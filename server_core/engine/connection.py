@@ -76,6 +76,7 @@ class Connection(Outlet):
         state = self.state
         if state == HEAD:
             if not self._seen:
+                self._unread = True  # the event may have told of more, and will not tell again
                 self._read_head(b"")
             elif data := self._take(mask):
                 self._read_head(data)

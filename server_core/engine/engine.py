@@ -19,7 +19,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from logging import Logger
-from threading import Lock
+from threading import Lock, get_ident
 from time import monotonic, sleep, time
 
 from server_core.engine.acceptor import Acceptor
@@ -159,9 +159,18 @@ class Engine:
             if crew.blocking:
                 self._take_one()
                 continue
-            if crew.wait_to_lead(seat, self.wake_watcher):
+            if crew.wait_to_lead(seat, self._parking):
                 self._lead(seat)
         crew.disband()
+
+    def _parking(self) -> None:
+        """A thread parks: now there is somebody to take over from a leader that is stuck.
+
+        What it leaves in the deque must not wait for the leader's next event.
+        """
+        self.wake_watcher()
+        if self._ready:
+            self._wake()
 
     def _lead(self, seat: Seat) -> None:
         """Handle all events, until somebody else leads, the mode changes or the engine stops."""
@@ -276,8 +285,10 @@ class Engine:
         HANGUP, because the end of the stream may be among what was missed.
         """
         self._ready.append((descriptor, READABLE | HANGUP))
-        if self.crew.blocking and len(self._ready) > 1:
-            self._wake()  # the others may all wait for events, and this thread handles one at a time
+        # The leader looks here before it waits again.  Anybody else may be busy for long, or park, while all who could
+        # handle this wait for events.
+        if self.crew.leader_thread != get_ident() and self._threads > 1:
+            self._wake()
 
     def leave(self, ended: float, seconds: float) -> None:
         """A thread is back from the application, after ``seconds``; ``ended`` by the performance counter."""

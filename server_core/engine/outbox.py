@@ -12,7 +12,6 @@ import select
 import socket
 from collections import deque
 from threading import Lock
-from typing import IO
 
 from server_core.gateway.wsgi import ClientGone
 
@@ -20,20 +19,15 @@ _SENDFILE_MOST = 1 << 22
 
 
 class FileSlice:
-    """Bytes of a file that are still to be sent; ``owned`` descriptors are closed with it."""
+    """Bytes of a file that are still to be sent; its descriptor is ours.  A temporary file of the outbox ``grows``."""
 
-    __slots__ = ("count", "descriptor", "offset", "owned")
+    __slots__ = ("count", "descriptor", "grows", "offset")
 
-    def __init__(self, descriptor: int, offset: int, count: int, owned: bool) -> None:
+    def __init__(self, descriptor: int, offset: int, count: int, grows: bool) -> None:
         self.descriptor = descriptor
         self.offset = offset
         self.count = count
-        self.owned = owned
-
-    def close(self) -> None:
-        """Close the descriptor if it is ours."""
-        if self.owned:
-            os.close(self.descriptor)
+        self.grows = grows
 
 
 class Outbox:
@@ -44,14 +38,13 @@ class Outbox:
     """
 
     __slots__ = (
+        "_file_limit",
         "_items",
         "_limit",
         "_lock",
         "_memory",
         "_memory_limit",
         "_socket",
-        "_spool",
-        "_spooled",
         "_write_timeout",
         "size",
     )
@@ -59,12 +52,11 @@ class Outbox:
     def __init__(self, sock: socket.socket, memory_limit: int, file_limit: int, write_timeout: float) -> None:
         self._socket = sock
         self._memory_limit = memory_limit
+        self._file_limit = file_limit
         self._limit = memory_limit + file_limit
         self._write_timeout = write_timeout
         self._items: deque[memoryview | FileSlice] = deque()
         self._memory = 0
-        self._spool: IO[bytes] | None = None
-        self._spooled = 0
         self._lock = Lock()
         self.size = 0
 
@@ -90,7 +82,7 @@ class Outbox:
         """The same for a part of a file; ``descriptor`` is ours from now on."""
         with self._lock:
             self.size += count
-            self._items.append(FileSlice(descriptor, offset, count, owned=True))
+            self._items.append(FileSlice(descriptor, offset, count, grows=False))
         self._push()
 
     def _push(self) -> None:
@@ -109,29 +101,31 @@ class Outbox:
             self._push()
 
     def add(self, data: bytes | memoryview) -> None:
-        """Keep ``data`` behind all that is kept already.  Raises OSError when the temporary file cannot grow."""
+        """Keep ``data`` behind all that is kept already.  Raises OSError when a temporary file cannot grow."""
         count = len(data)
         if not count:
             return
         with self._lock:
-            self.size += count
-            if self._memory + count <= self._memory_limit or not self._items:
+            if not self._items or not self._file_limit or self._memory + count <= self._memory_limit:
                 self._items.append(memoryview(data))
                 self._memory += count
-                return
-            if self._spool is None:
-                import tempfile  # not before it is needed: it brings a megabyte of other modules
-
-                self._spool = tempfile.TemporaryFile(prefix="prefork-serve-answer-", buffering=0)  # noqa: SIM115
-            view = memoryview(data)
-            while view:
-                view = view[os.pwrite(self._spool.fileno(), view, self._spooled + count - len(view)) :]
-            last = self._items[-1]
-            if isinstance(last, FileSlice) and last.offset + last.count == self._spooled and not last.owned:
-                last.count += count
             else:
-                self._items.append(FileSlice(self._spool.fileno(), self._spooled, count, owned=False))
-            self._spooled += count
+                self._add_to_file(memoryview(data))
+            self.size += count
+
+    def _add_to_file(self, data: memoryview) -> None:
+        last = self._items[-1]
+        # Several files of limited size, each given back when it is sent: one file would grow with the whole answer.
+        if not isinstance(last, FileSlice) or not last.grows or last.offset + last.count >= self._file_limit // 8:
+            import tempfile  # not before it is needed: it brings a megabyte of other modules
+
+            with tempfile.TemporaryFile(prefix="prefork-serve-answer-", buffering=0) as file:
+                last = FileSlice(os.dup(file.fileno()), 0, 0, grows=True)
+            self._items.append(last)
+        while data:
+            written = os.pwrite(last.descriptor, data, last.offset + last.count)
+            last.count += written
+            data = data[written:]
 
     def flush(self) -> int:
         """Send what the socket takes now; returns the bytes that moved.  Raises OSError for a broken connection."""
@@ -146,9 +140,6 @@ class Outbox:
                         self._send_memory(item)
             except BlockingIOError:
                 pass
-            if not self._items and self._spool is not None:
-                self._spool.close()
-                self._spool, self._spooled = None, 0
         return before - self.size
 
     def _send_memory(self, view: memoryview) -> None:
@@ -169,16 +160,13 @@ class Outbox:
         piece.count -= sent
         if piece.count == 0:
             self._items.popleft()
-            piece.close()
+            os.close(piece.descriptor)
 
     def close(self) -> None:
         """Give back descriptors and disk space."""
         with self._lock:
             for item in self._items:
                 if isinstance(item, FileSlice):
-                    item.close()
+                    os.close(item.descriptor)
             self._items.clear()
             self.size = 0
-            if self._spool is not None:
-                self._spool.close()
-                self._spool = None

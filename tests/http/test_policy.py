@@ -130,6 +130,7 @@ class TestTarget:
 
     def test_connect_in_lower_case_is_a_method_like_any_other(self):
         assert admitted("/", method="connect")[0][0] == "/"
+        assert refusal("b:443", method="connect") == 400
 
 
 class TestConnection:
