@@ -39,7 +39,9 @@ class Acceptor:
 
     def accept(self, descriptor: int) -> bool:
         """Accept one connection, and leave the others their share; True when there may be more."""
-        site = self.sites[descriptor]
+        site = self.sites.get(descriptor)
+        if site is None:  # closed by another thread just now
+            return False
         try:
             sock, peer = site.socket.accept()
         except BlockingIOError:

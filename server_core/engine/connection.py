@@ -91,11 +91,11 @@ class Connection(Outlet):
 
     def expire(self) -> None:
         """The deadline has passed.  What the client has sent may not have been read yet, if we were long away in the
-        application: so it has one more second, in which everything that has come is read."""
+        application: so it has one more chance, a moment in which everything that has come is read."""
         state = self.state
         if not self.late:
             self.late = True
-            self.deadline = monotonic() + 1.0
+            self.deadline = monotonic() + self._engine.last_chance_seconds
             self.release()
             self._engine.requeue(self.descriptor)
         elif (state == HEAD and self._buffer) or state == BODY:

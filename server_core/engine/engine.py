@@ -42,7 +42,10 @@ LOOK_SECONDS = 0.001
 #: looks without anything new after which the watcher goes to sleep
 IDLE_LOOKS = 20
 #: how long a kept-alive connection may still bring a request after draining began
-DRAIN_IDLE_SECONDS = 1.0
+DRAIN_IDLE_SECONDS = 0.5
+#: deadlines are looked at so often, and while draining
+TICK_SECONDS = 1.0
+DRAIN_TICK_SECONDS = 0.1
 
 
 class Engine:
@@ -82,6 +85,7 @@ class Engine:
         self.server_lines = ServerLines(server)
         self.keeps_alive = timeouts.keepalive > 0
         self.idle_seconds = timeouts.keepalive
+        self.last_chance_seconds = TICK_SECONDS
         self.requests = 0
         self.now = monotonic()
         # Answers whose connections wait for the end of the turn; whoever takes one out owns its claim.
@@ -100,6 +104,7 @@ class Engine:
         self._tick_lock = Lock()
         self._stopped = False
         self._draining = False
+        self._was_empty = False
         self.crew = Crew()
         self.watcher_sleeps = False
         self._watcher_gate = Lock()
@@ -128,6 +133,7 @@ class Engine:
         """Answer what has come, take nothing more, then return from ``serve``.  May be called by a signal handler."""
         self._draining = True
         self.keeps_alive = False
+        self.last_chance_seconds = DRAIN_TICK_SECONDS
         self._next_tick = 0.0
         self._wake()
 
@@ -222,7 +228,7 @@ class Engine:
             self._turn_ended()
 
     def _wait(self, most: int) -> Events:
-        events = self._poll(0.1 if self._draining else 1.0, most)
+        events = self._poll(DRAIN_TICK_SECONDS if self._draining else TICK_SECONDS, most)
         now = self.now = monotonic()
         if now >= self._next_tick and self._tick_lock.acquire(False):
             try:
@@ -254,6 +260,8 @@ class Engine:
     def _admit(self, sock: socket.socket, peer: object, site: Site) -> None:
         address, port = peer_of(peer)
         connection = Connection(self, sock, address, port, site, self.now)
+        if self._draining:
+            connection.deadline = self.now + DRAIN_IDLE_SECONDS
         self._connections[connection.descriptor] = connection
         self._poller.add_connection(connection.descriptor)
 
@@ -359,7 +367,7 @@ class Engine:
     # -- once a second
 
     def _tick(self, now: float) -> None:
-        self._next_tick = now + (0.1 if self._draining else 1.0)
+        self._next_tick = now + (DRAIN_TICK_SECONDS if self._draining else TICK_SECONDS)
         self.server_lines.tick(http_date(time()))
         self._beat()
         if self._draining:
@@ -379,5 +387,7 @@ class Engine:
                 if connection.idle:
                     connection.deadline = min(connection.deadline, now + DRAIN_IDLE_SECONDS)
             self.idle_seconds = DRAIN_IDLE_SECONDS
-        if not self._connections:
+        # Twice in a row: another thread may just be about to admit the last one.
+        if not self._connections and self._was_empty:
             self.stop()
+        self._was_empty = not self._connections

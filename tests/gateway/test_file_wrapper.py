@@ -85,9 +85,10 @@ class TestPlainFiles:
         assert told.events[1] == ("file", DATA[10:])
         assert file.closed
 
-    def test_the_end_of_a_file_is_an_empty_answer(self, path: Path):
+    @pytest.mark.parametrize("beyond", [0, 10])
+    def test_the_end_of_a_file_is_an_empty_answer(self, path: Path, beyond: int):
         file = path.open("rb")
-        file.seek(0, os.SEEK_END)
+        file.seek(beyond, os.SEEK_END)
         told = send(file)
         assert told.body == b""
         assert told.values("Content-Length") == ["0"]

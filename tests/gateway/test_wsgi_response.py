@@ -336,6 +336,18 @@ class TestWrite:
         assert told.body == b"abcd"
         assert told.log.count("more bytes than its Content-Length") >= 1
 
+    def test_an_answer_does_not_end_before_the_application_has_returned(self):
+        sink = RecordingSink()
+
+        def application(environ: Any, start_response: Any) -> Any:
+            start_response("200 OK", [("Content-Length", "2")])(b"ab")
+            ended.append(sink.ended)
+            return []
+
+        ended: list[bool] = []
+        assert ask(application, sink=sink).keeps_alive
+        assert ended == [False]
+
     @pytest.mark.parametrize("data", ["text", None, 1, bytearray(b"a"), [b"a"]])
     def test_only_bytes_can_be_written(self, data: Any):
         def application(environ: Any, start_response: Any) -> Any:

@@ -351,14 +351,18 @@ def test_a_server_that_drains_answers_who_is_there_and_ends(
 ):
     server = start()
     gate = gates()
-    with Wire(server) as busy, Wire(server) as idle:
+    with Wire(server) as busy, Wire(server) as idle, Wire(server) as half:
         idle.get().reply()
+        half.send(b"GET /half HTTP/1.1\r\nHo")
+        others_are_served(server, 1)
         busy.get(f"/blocks?path={gate.path}").head()
         gate.wait_until_reached()
         server.process.terminate()
         server.read_until("SIGTERM")
         gate.open()
         assert [busy.chunk() for _ in range(3)] == [b"first", b"second", b""]
+        reply = half.send(b"st: a\r\n\r\n").reply()
+        assert (reply.text, reply.headers["connection"]) == ("hello GET /half", "close")
         assert idle.rest() == b""
     assert server.wait() == 0
 
