@@ -5,14 +5,14 @@ BIN := .venv/bin
 .PHONY: help test test-all lint types demo demo-flask bench docs clean
 
 help:  ## show what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+	@awk -F ' *## ' '/^[a-z-]+:.*##/ { sub(/:.*/, "", $$1); printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-test: .venv/installed lint types  ## lint, types and the whole test suite
+test: .venv/installed lint types  ## lint, types and the test suite
 	$(BIN)/python -m pytest
 
 test-all: test  ## the same, and what takes longer
@@ -41,4 +41,5 @@ docs: .venv/installed  ## draw the manual pages that are made from declarations
 	$(BIN)/python -m server_core.reference docs/reference
 
 clean:  ## remove what the other targets made
+	rm -rf example_projects/django_shop/db.sqlite3 example_projects/flask_notes/instance
 	rm -rf .venv .bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

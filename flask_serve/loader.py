@@ -53,4 +53,6 @@ def load_app(info: ScriptInfo) -> Flask:
     except click.ClickException as error:
         # Flask puts the traceback of a failed import into the message.
         sentence, _, details = error.format_message().partition("\n\nTraceback")
-        raise AppLoadError(" ".join(sentence.split()), "Traceback" + details if details else "")
+        raise AppLoadError(
+            " ".join(sentence.split()).removesuffix(":").removesuffix("."), "Traceback" + details if details else ""
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from server_core.access_log import ATOMS
-from server_core.arbiter.plan import SIGNALS
+from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS
 from server_core.config.manual import settings_page
 from server_core.workers import WORKER_CLASSES
 
@@ -26,6 +26,7 @@ def signals_page() -> str:
             "| signal | what happens |",
             "| --- | --- |",
             *rows,
+            f"| {', '.join(f'`{number.name}`' for number in UNUSED_SIGNALS)} | Nothing, and a warning in the log. |",
             "",
         ]
     )

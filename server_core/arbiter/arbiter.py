@@ -18,7 +18,7 @@ from server_core.arbiter.boot import Boot
 from server_core.arbiter.children import Generation, Worker, describe_status, exists, send_signal
 from server_core.arbiter.faults import Faults, indented
 from server_core.arbiter.judge import ABORT_SECONDS, kill, why_give_up, why_kill
-from server_core.arbiter.plan import SIGNALS, Desired, Mode, Phase, next_step
+from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS, Desired, Mode, Phase, next_step
 from server_core.arbiter.reports import Message, Reports
 from server_core.errors import AppLoadError, BootError
 from server_core.scoreboard import Score, Scoreboard
@@ -29,6 +29,9 @@ from server_core.signals import SignalPipe
 STABLE_SECONDS = 10.0
 #: the longest sleep of the loop; when far more has passed, we were stopped ourselves
 LOOK_SECONDS = 1.0
+
+
+_LOADING = "loading the application anew; the server's own settings stay as they were read at the start."
 
 
 class Arbiter:
@@ -62,7 +65,7 @@ class Arbiter:
         self._on_drain = on_drain
         self._patient = patient
         self._triggers = triggers or {}
-        self._signals = SignalPipe([*SIGNALS, signal.SIGCHLD])
+        self._signals = SignalPipe([*SIGNALS, *UNUSED_SIGNALS, signal.SIGCHLD])
         self._lifeline, self._lifeline_end = os.pipe()
         self._workers: dict[int, Worker] = {}
         self._current: Generation | None = None
@@ -125,7 +128,7 @@ class Arbiter:
             if reason is None:
                 del self._triggers[descriptor]
             elif reason:
-                self._log.info("%s: loading the application anew.", reason)
+                self._log.info("%s: %s", reason, _LOADING)
                 self._backoff.succeeded()
                 self._desired = SIGNALS[signal.SIGHUP](self._desired)
 
@@ -138,6 +141,8 @@ class Arbiter:
         return [each for each in (self._current, self._candidate, *self._retired) if each is not None]
 
     def _heed(self, number: signal.Signals) -> None:
+        if number in UNUSED_SIGNALS:
+            self._log.warning("Received %s, which means nothing here: nothing was done.", number.name)
         change = SIGNALS.get(number)
         if change is None:
             return
@@ -145,9 +150,7 @@ class Arbiter:
         self._desired = change(before)
         if number == signal.SIGHUP:
             self._backoff.succeeded()  # asked for by a person: no pause
-            self._log.info(
-                "Received SIGHUP: loading the application anew, the settings stay as they were read at the start."
-            )
+            self._log.info("Received SIGHUP: %s", _LOADING)
         elif self._desired.workers > max(before.workers, self._most_workers):
             self._desired = before
             self._log.warning(

@@ -64,6 +64,10 @@ SIGNALS: dict[signal.Signals, Callable[[Desired], Desired]] = {
 }
 
 
+#: what is sent to other servers out of habit (to reopen logs, to upgrade), and would kill a process by default
+UNUSED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+
+
 class Phase(enum.Enum):
     """A worker's life as the arbiter sees it."""
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from server_core.arbiter.boot import fresh_interpreter, spawn
 from server_core.errors import ConfigError
+from server_core.process import set_title
 from server_core.settings import Development
 
 #: code, what configures it, templates (Django keeps them in memory, in development too) and translations
@@ -109,6 +110,7 @@ def main() -> None:
     write, request = int(sys.argv[1]), json.loads(sys.argv[2])
     for number in (signal.SIGINT, signal.SIGTERM):  # may reach the whole family: the arbiter decides
         signal.signal(number, signal.SIG_IGN)
+    set_title("watcher", "development")
     roots, files, parent = request["roots"], request["files"], request["parent"]
     changes = _by_watchfiles if request["engine"] == "watchfiles" else _by_polling
     try:

@@ -40,7 +40,14 @@ class Command(BaseCommand):
             resolve([framework_layer()])
         except ConfigError as error:
             raise CommandError(str(error), returncode=error.exit_code)
-        super().check(*args, **kwargs)
+        try:
+            super().check(*args, **kwargs)
+        except CommandError:
+            raise
+        except Exception:
+            # The project's code cannot be imported.  The server will say so in its own way: it ends with its exit
+            # status for that, and in development it waits until the code is mended.
+            pass
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Collect what Django knows and start the server; returns only when something is wrong."""
