@@ -19,6 +19,24 @@ NARROW = HeadLimits(
 )
 
 
+# What chunked bodies are made of.
+FRAGMENTS = st.sampled_from(
+    [
+        b"\r\n",
+        b"3\r\nabc\r\n",
+        b"9\r\n123456789\r\n",
+        b"0\r\n",
+        b"0\r\n\r\n",
+        b"A: b\r\n",
+        b";x",
+        b"=",
+        b'"',
+        b"f",
+        b"\n",
+    ]
+)
+
+
 def feed(data: bytes, limits: HeadLimits = LIMITS, pieces: list[bytes] | None = None) -> tuple[bytes, bool, bytes]:
     """What a chunked body gives out, whether it is whole, and what it leaves."""
     body = ChunkedBody(limits)
@@ -102,7 +120,7 @@ class TestChunks:
     def test_data_ends_in_cr_lf_and_in_nothing_else(self, ending: bytes):
         assert refusal(b"1\r\na" + ending + b"0\r\n\r\n") == 400
 
-    @given(data=st.binary(max_size=80))
+    @given(data=st.lists(st.one_of(FRAGMENTS, st.binary(max_size=3)), max_size=12).map(b"".join))
     def test_any_bytes_are_a_body_or_a_refusal_and_cutting_makes_no_difference(self, data: bytes):
         def outcome(pieces: list[bytes]) -> object:
             try:

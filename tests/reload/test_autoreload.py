@@ -86,7 +86,7 @@ def answers(server: LiveServer, text: str) -> None:
 
 def watcher_of(server: LiveServer) -> int:
     for pid in family(server.pid):
-        if b"server_core.reload.watcher" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"prefork-serve: watcher"):
             return pid
     raise AssertionError("there is no watcher")
 
