@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class LiveServer:
         env: dict[str, str] | None = None,
         wait: bool = True,
         pass_fds: tuple[int, ...] = (),
+        preexec: Callable[[], None] | None = None,
     ) -> None:
         environ = {
             key: value for key, value in os.environ.items() if not key.startswith(("SERVE_", "FLASK_", "DJANGO_"))
@@ -49,6 +51,7 @@ class LiveServer:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=pass_fds,
+            preexec_fn=preexec,
         )
         assert self.process.stdout is not None
         self._output = self.process.stdout.fileno()

@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Callable
 from logging import Logger
+from threading import Lock
 
 from server_core.engine.poller import Poller
 from server_core.engine.site import Site
@@ -34,6 +35,7 @@ class Acceptor:
         self._exclusive = exclusive
         self._log = log
         self._paused: list[int] = []
+        self._lock = Lock()  # several threads may find at once that there is no descriptor left
         for descriptor in self.sites:
             poller.add_listener(descriptor, exclusive)
 
@@ -62,21 +64,24 @@ class Acceptor:
             "Cannot accept a connection: %s. New clients wait in the queue; raise the limit of open files (ulimit -n).",
             error.strerror,
         )
-        if descriptor not in self._paused:
-            self._poller.remove(descriptor)
-            self._paused.append(descriptor)
+        with self._lock:
+            if descriptor not in self._paused:
+                self._poller.remove(descriptor)
+                self._paused.append(descriptor)
 
     def resume(self) -> None:
         """Look again at the sites that were paused."""
-        while self._paused:
-            self._poller.add_listener(self._paused.pop(), self._exclusive)
+        with self._lock:
+            while self._paused:
+                self._poller.add_listener(self._paused.pop(), self._exclusive)
 
     def close(self) -> None:
         """Accept who has connected so far, then close the sites."""
         for descriptor, site in list(self.sites.items()):
-            if descriptor not in self._paused:
-                self._poller.remove(descriptor)
-                self._paused.append(descriptor)
+            with self._lock:
+                if descriptor not in self._paused:
+                    self._poller.remove(descriptor)
+                    self._paused.append(descriptor)
             while self.accept(descriptor):
                 pass
             site.socket.close()

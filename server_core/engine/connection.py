@@ -112,7 +112,7 @@ class Connection(Outlet):
             data = self._receive(RECEIVE)
         except BlockingIOError:
             self._unread = False
-            self._rest()
+            self.rest()
             return b""
         except OSError:
             self._close()
@@ -137,7 +137,7 @@ class Connection(Outlet):
                 buffer += data
                 if self._seen and b"\n" not in data:
                     check_open_line(buffer, engine.head_limits)
-                    self._rest()
+                    self.rest()
                     return
                 text = buffer.decode("latin-1")
             head = parse(text, engine.head_limits)
@@ -149,7 +149,7 @@ class Connection(Outlet):
                     if self.served or not buffer:
                         self.late = False
                         self.deadline = engine.now + engine.timeouts.head_timeout
-                self._rest()
+                self.rest()
                 return
             method, target, minor, block, end = head
             fields = combine(split_block(block, engine.head_limits))
@@ -185,7 +185,7 @@ class Connection(Outlet):
             first, self._buffer = bytes(self._buffer), NOTHING
             self._take_body(first)
         else:
-            self._rest()
+            self.rest()
 
     def _take_body(self, data: bytes) -> None:
         body, spool, request = self._body, self._spool, self._request
@@ -195,6 +195,7 @@ class Connection(Outlet):
         try:
             for piece in body.feed(data):
                 spool.write(piece)
+            file = spool.whole() if body.done else None
         except ProtocolError as error:
             self._refuse(error)
             return
@@ -202,15 +203,14 @@ class Connection(Outlet):
             self._engine.log.error("A request body cannot be kept in %s: %s", "a temporary file", error)
             self._refuse(ProtocolError(503, "no room for the body"))
             return
-        if not body.done:
+        if file is None:
             self.late = False
             self.deadline = self._engine.now + self._engine.timeouts.body_timeout
-            self._rest()
+            self.rest()
             return
         self._body = self._spool = self._request = None
         if body.rest:
             self._buffer = bytearray(body.rest)
-        file = spool.whole()
         try:
             self._answer(*request, file)
         finally:

@@ -215,14 +215,15 @@ class Engine:
     def _take_one(self) -> None:
         """Blocking mode: wait for one event, handle it."""
         try:
-            descriptor, mask = self._ready.popleft()
+            events = [self._ready.popleft()]
         except IndexError:
+            events = []
+        if not events:
             if self.pending:
                 self._flush()
                 return
-            for descriptor, mask in self._wait(1):
-                self._handle(descriptor, mask)
-        else:
+            events = self._wait(1)
+        for descriptor, mask in events:
             self._handle(descriptor, mask)
         if self._turn_ended is not None:
             self._turn_ended()
@@ -378,7 +379,7 @@ class Engine:
                 if connection.deadline < now:
                     connection.expire()
                 else:  # it has been served meanwhile
-                    connection.release()
+                    connection.rest()
 
     def _go_on_draining(self, now: float) -> None:
         if self._acceptor.sites:

@@ -11,7 +11,9 @@ import os
 import select
 import socket
 from collections import deque
+from collections.abc import Callable
 from threading import Lock
+from time import monotonic
 
 from server_core.gateway.wsgi import ClientGone
 
@@ -34,7 +36,7 @@ class Outbox:
     """What is left to send on one connection, in order; ``size`` is the number of bytes.
 
     Up to ``memory_limit`` bytes are kept in memory, ``file_limit`` more in a file; beyond that ``send`` waits, as long
-    as the client takes something every ``write_timeout`` seconds.
+    as the client takes something every ``write_timeout`` seconds; ``progress`` is called meanwhile.
     """
 
     __slots__ = (
@@ -44,17 +46,26 @@ class Outbox:
         "_lock",
         "_memory",
         "_memory_limit",
+        "_progress",
         "_socket",
         "_write_timeout",
         "size",
     )
 
-    def __init__(self, sock: socket.socket, memory_limit: int, file_limit: int, write_timeout: float) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        memory_limit: int,
+        file_limit: int,
+        write_timeout: float,
+        progress: Callable[[], None],
+    ) -> None:
         self._socket = sock
         self._memory_limit = memory_limit
         self._file_limit = file_limit
         self._limit = memory_limit + file_limit
         self._write_timeout = write_timeout
+        self._progress = progress
         self._items: deque[memoryview | FileSlice] = deque()
         self._memory = 0
         self._lock = Lock()
@@ -95,10 +106,16 @@ class Outbox:
         """The application is far ahead of its client: its thread waits here, and only here."""
         writable = select.poll()
         writable.register(self._socket.fileno(), select.POLLOUT)
+        deadline = monotonic() + self._write_timeout
         while self.size > self._limit // 2:
-            if not writable.poll(self._write_timeout * 1000):
-                raise ClientGone("the client does not take the answer (write_timeout)")
+            before = self.size
+            writable.poll(min(self._write_timeout, 1.0) * 1000)
             self._push()
+            if self.size < before:
+                deadline = monotonic() + self._write_timeout
+                self._progress()  # slow, but alive, and so is the worker
+            elif monotonic() > deadline:
+                raise ClientGone("the client does not take the answer (write_timeout)")
 
     def add(self, data: bytes | memoryview) -> None:
         """Keep ``data`` behind all that is kept already.  Raises OSError when a temporary file cannot grow."""

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from server_core.engine.outbox import Outbox
+from server_core.gateway.wsgi import ClientGone
 
 if TYPE_CHECKING:
     from server_core.engine.engine import Engine
@@ -58,7 +59,7 @@ class Outlet:
         self.deadline = deadline
         self.descriptor = sock.fileno()
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
         """Give the claim back and wait for the next event, unless there is something to do already."""
         self.release()
         if self.missed or self._unread or (self._buffer and not self._seen):
@@ -81,7 +82,11 @@ class Outlet:
         outbox = self._outbox
         if outbox is not None:
             if outbox.size:
-                outbox.add(data)
+                try:
+                    outbox.add(data)
+                except OSError as error:  # no room for a temporary file: the answer cannot be completed
+                    self._close()
+                    raise ClientGone("the end of the answer cannot be kept") from error
                 self.deadline = monotonic() + self._engine.timeouts.write_timeout
                 self.state = WRITE
                 self._write_on()
@@ -119,7 +124,7 @@ class Outlet:
                 self._kept().add(memoryview(data)[sent:])
                 self.deadline = monotonic() + self._engine.timeouts.write_timeout
                 self.state = WRITE
-                self._rest()  # the socket was full: an event will tell when it is not
+                self.rest()  # the socket was full: an event will tell when it is not
                 return
         # All of it is in the kernel's hands: on to the next request, or to the end.
         if self._keep_alive:
@@ -138,7 +143,11 @@ class Outlet:
         if self._outbox is None:
             engine = self._engine
             self._outbox = Outbox(
-                self._socket, engine.response_buffer_size, engine.response_file_size, engine.timeouts.write_timeout
+                self._socket,
+                engine.response_buffer_size,
+                engine.response_file_size,
+                engine.timeouts.write_timeout,
+                engine.progress,
             )
         return self._outbox
 
@@ -196,7 +205,7 @@ class Outlet:
                 received += len(data)
         except BlockingIOError:
             self._unread = False
-            self._rest()
+            self.rest()
             return
         except OSError:
             pass

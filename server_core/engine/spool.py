@@ -12,7 +12,7 @@ class Spool:
     __slots__ = ("_file", "_limit", "_size")
 
     def __init__(self, limit: int) -> None:
-        self._file: IO[bytes] = io.BytesIO()
+        self._file: io.BytesIO | io.FileIO = io.BytesIO()
         self._limit = limit
         self._size = 0
 
@@ -22,16 +22,23 @@ class Spool:
         if self._size > self._limit and isinstance(self._file, io.BytesIO):
             import tempfile  # not before it is needed: it brings a megabyte of other modules
 
-            file = tempfile.TemporaryFile(prefix="prefork-serve-body-")  # noqa: SIM115 - lives as long as the request
-            file.write(self._file.getbuffer())
+            # Unbuffered, so that a full disk shows here and nowhere else.
+            file = tempfile.TemporaryFile(prefix="prefork-serve-body-", buffering=0)  # noqa: SIM115
+            _write_all(file, self._file.getbuffer())
             self._file = file
-        self._file.write(piece)
+        _write_all(self._file, piece)
 
     def whole(self) -> IO[bytes]:
         """The body as ``wsgi.input``: it ends by itself, so that an application cannot read too far."""
         self._file.seek(0)
-        return self._file
+        return self._file if isinstance(self._file, io.BytesIO) else io.BufferedReader(self._file)
 
     def close(self) -> None:
         """Give back the memory or the disk space."""
         self._file.close()
+
+
+def _write_all(file: io.BytesIO | io.FileIO, data: bytes | memoryview) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]

@@ -94,7 +94,7 @@ class Response:
         self._head_only = head_only
         self._http11 = http11
         self._keep_alive = keep_alive
-        self._head_sent = self._ended = self._chunked = False
+        self._head_sent = self._ended = self._chunked = self._bodyless = False
         self._left = -1  # body bytes that the declared Content-Length still allows; -1 when none is declared
         self.status = ""
         self.headers: list[tuple[str, str]] = []
@@ -114,6 +114,8 @@ class Response:
                 exc_info = None  # no reference cycle through the traceback
         elif self.status:
             raise RuntimeError("start_response was called twice without exc_info (PEP 3333)")
+        if type(headers) is not list:  # an iterator could be read only once
+            headers = list(headers)
         said = _said
         if status == said[0] and headers == said[1]:  # an application repeats itself: it has been judged already
             self._lines, self._left = [said[2]], said[3]
@@ -188,8 +190,8 @@ class Response:
         for block in result:
             if type(block) is not bytes:
                 raise TypeError(f"the application's iterable gave {type(block).__name__}, not bytes")
-            if block:
-                self._send_block(block, whole=True)
+            if block and not self._send_block(block, whole=True):
+                break
         self._finish()
 
     def fail(self) -> None:
@@ -262,17 +264,20 @@ class Response:
         )
         self._keep_alive = False
 
-    def _send_block(self, block: bytes, whole: bool) -> None:
-        """One non-empty block; ``whole`` when a block that fills the Content-Length may be the last one."""
+    def _send_block(self, block: bytes, whole: bool) -> bool:
+        """One non-empty block; ``whole`` when a block that fills the Content-Length may be the last one.
+
+        False for a block that is not wanted at all: to ask for more could go on for ever.
+        """
         if self._ended:
-            if block and not self._bodyless:
-                self._log.error("The application sent more bytes than its Content-Length: cut there.")
-            return
-        parts = self._head(-1) if not self._head_sent else []
+            self._log.error("The application sent more bytes than its Content-Length: cut there.")
+            return False
         if self._bodyless:
-            if parts:
-                self._sink.send_part(b"".join(parts))
-            return
+            if self._head_sent:
+                return False
+            self._sink.send_part(b"".join(self._head(-1)))
+            return True
+        parts = self._head(-1) if not self._head_sent else []
         if self._left >= 0:
             if len(block) > self._left:
                 self._log.error("The application sent more bytes than its Content-Length: cut there.")
@@ -289,6 +294,7 @@ class Response:
             self._sink.send_last(data, self._keep_alive)
         else:
             self._sink.send_part(data)
+        return True
 
     def _send_file(self, wrapper: FileWrapper) -> bool:
         """Hand a plain file to the sink; False when it is none, and must be iterated like anything else."""
@@ -327,13 +333,14 @@ def respond(application: WSGIApplication, environ: Environ, response: Response, 
     SystemExit and KeyboardInterrupt raised by the application end one request, not the worker.
     """
     result: Iterable[bytes] = ()
+    method, target = environ["REQUEST_METHOD"], environ["RAW_URI"]  # now: the application may empty its environ
     try:
         result = application(environ, response.start_response)
         response.send(result)
     except ClientGone:
         fail(response)
     except BaseException:
-        log.exception("Error in the application at %s %s", environ["REQUEST_METHOD"], environ["RAW_URI"])
+        log.exception("Error in the application at %s %s", method, target)
         fail(response)
     finally:
         if type(result) is not list:
@@ -342,7 +349,7 @@ def respond(application: WSGIApplication, environ: Environ, response: Response, 
                 try:
                     close()
                 except BaseException:
-                    log.exception("Error in close() at %s %s", environ["REQUEST_METHOD"], environ["RAW_URI"])
+                    log.exception("Error in close() at %s %s", method, target)
 
 
 def fail(response: Response) -> None:

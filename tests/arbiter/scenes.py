@@ -38,6 +38,19 @@ def title(pid: int) -> str:
         return ""
 
 
+def freeze(*pids: int) -> None:
+    """Stop processes, and wait until each of their threads stands still."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    for pid in pids:
+        eventually(lambda pid=pid: all(state(stat) == "T" for stat in Path(f"/proc/{pid}/task").glob("*/stat")))
+
+
+def state(stat: Path) -> str:
+    """The letter for the state of a process or thread: R running, S sleeping, T stopped, Z dead and not yet reaped."""
+    return stat.read_text().rpartition(")")[2].split()[0]
+
+
 def left_over(server: LiveServer) -> list[str]:
     """The processes of the server's session that are still there, with their titles; the session outlives orphans."""
     found = []

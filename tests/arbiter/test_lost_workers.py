@@ -18,6 +18,7 @@ from scenes import (
     ask,
     at_work,
     end_of,
+    freeze,
     in_path,
     left_over,
     stop,
@@ -166,7 +167,7 @@ def test_a_worker_that_dies_before_it_is_ready_is_a_failed_reload(serve, gate, t
 
 def test_a_forkserver_that_does_not_fork_any_more_is_replaced(serve):
     server = serve("-w", "1", "--boot-timeout", "1s", "simple:app")
-    os.kill(server.processes("forkserver")[0], signal.SIGSTOP)
+    freeze(server.processes("forkserver")[0])
     server.signal(signal.SIGTTIN)
     server.read_until(r"The forkserver of generation 1 was lost: it does not answer")
     server.read_until("Generation 2 has taken over")
@@ -225,7 +226,7 @@ def test_a_sync_request_that_takes_longer_than_the_timeout_is_killed_and_its_sta
 def test_a_stopped_worker_is_killed_after_the_timeout(serve):
     server = serve("-w", "1", "--timeout", "3s", "simple:app")
     (worker,) = at_work(server)
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     assert int(server.get().text) != worker
     server.read_until(rf"Worker 1 \(pid {worker}\) was lost: it has shown no sign of life for 3s \(timeout\)")
     server.read_until(r"Current thread 0x\w+ \(most recent call first\):")
@@ -247,7 +248,7 @@ def test_a_long_request_in_a_gthread_worker_is_not_killed_by_the_timeout(serve, 
 def test_a_stopped_gthread_worker_is_killed_after_the_timeout(serve):
     server = serve("-w", "1", *GTHREAD, "--timeout", "3s", "simple:app")
     (worker,) = at_work(server)
-    os.kill(worker, signal.SIGSTOP)
+    freeze(worker)
     assert int(server.get().text) != worker
 
 
@@ -266,8 +267,7 @@ def test_a_family_that_slept_as_a_whole_wakes_up_as_it_was(serve):
     server = serve("-w", "2", "--timeout", "3s", "simple:app")
     workers = at_work(server)
     everyone = [server.pid, *server.processes("forkserver"), *workers]
-    for pid in everyone:
-        os.kill(pid, signal.SIGSTOP)
+    freeze(*everyone)
     began = time.monotonic()
     eventually(lambda: time.monotonic() - began > 3.5)
     for pid in everyone:

@@ -62,7 +62,7 @@ def test_hup_brings_new_code(site, tmp_path, kind, preload):
     assert server.get().text == "one"
     write_app(tmp_path, "two")
     hup(server)
-    server.read_until("Received SIGHUP: loading the application anew, the settings stay as they were read")
+    server.read_until("Received SIGHUP: loading the application anew")
     taken_over(server, 2)
     assert generations(server) == {"2"}
     assert {server.get().text for _ in range(5)} == {"two"}

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 from live import eventually, receive_all
-from scenes import BOTH, GTHREAD, SYNC, ask, at_work, end_of, in_path, is_refused, left_over, stop, title
+from scenes import BOTH, GTHREAD, SYNC, ask, at_work, end_of, freeze, in_path, is_refused, left_over, stop, title
 
 COMMAND = [sys.executable, "-m", "server_core"]
 
@@ -138,6 +138,8 @@ def test_a_streaming_answer_is_sent_to_its_end_while_the_server_drains(serve, ga
     pid = gate.wait()
     server.signal(signal.SIGTERM)
     server.read_until("Received SIGTERM")
+    if kind == GTHREAD:  # a sync worker hears of it afterwards
+        eventually(lambda: "draining" in title(pid))
     gate.open()
     assert answer.result().text == f"{pid} to the end"
     assert end_of(server) == 0
@@ -231,7 +233,7 @@ def test_quit_or_a_second_term_ends_at_once_whatever_is_running(serve, gate, kin
 
 def test_quit_ends_a_stopped_worker_too(serve):
     server = serve("-w", "2", "simple:app")
-    os.kill(server.processes("worker")[0], signal.SIGSTOP)
+    freeze(server.processes("worker")[0])
     stop(server, signal.SIGQUIT)
     assert "lost" not in server.text
 
@@ -254,7 +256,7 @@ def test_a_request_that_outlasts_the_grace_is_cut_off_and_the_log_says_which_one
 
 def test_a_stopped_worker_is_killed_when_the_grace_is_over(serve):
     server = serve("-w", "1", "--graceful-timeout", "100ms", "simple:app")
-    os.kill(server.processes("worker")[0], signal.SIGSTOP)
+    freeze(server.processes("worker")[0])
     server.signal(signal.SIGTERM)
     assert end_of(server) == 0
     assert "(graceful_timeout)" in server.text
@@ -263,7 +265,7 @@ def test_a_stopped_worker_is_killed_when_the_grace_is_over(serve):
 def test_a_stopped_forkserver_does_not_hold_up_the_end(serve):
     server = serve("-w", "1", "--graceful-timeout", "500ms", "simple:app")
     (forkserver,) = server.processes("forkserver")
-    os.kill(forkserver, signal.SIGSTOP)
+    freeze(forkserver)
     server.signal(signal.SIGTTIN)  # asks it for a worker, and it does not answer
     server.read_until("2 workers from now on")
     server.signal(signal.SIGTERM)

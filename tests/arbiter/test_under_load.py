@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 from live import LiveServer, eventually, receive_all
-from scenes import BOTH, NO_BYTE_CODE, Clients, left_over, stop, title, write_app
+from scenes import BOTH, NO_BYTE_CODE, SYNC, Clients, ask, left_over, stop, title, write_app
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -69,18 +69,26 @@ def test_everything_that_may_happen_happens_under_load_and_not_one_request_fails
 
 
 @BOTH
-def test_every_request_that_was_sent_before_term_is_answered(serve, kind):
+def test_every_request_that_was_sent_before_term_is_answered(serve, gate, kind):
     """Some are running, some wait in buffers, some in the queue of connections that nobody has accepted yet."""
-    server = serve("-w", "2", *kind, "simple:app")
+    server = serve("-w", "2", *kind, "gate:app", env=gate.env)
     with ExitStack() as stack:
-        kept = [stack.enter_context(server.connect()) for _ in range(60)]
-        for client in kept[:30]:  # connections that have been used before
+        used = [stack.enter_context(server.connect()) for _ in range(30)]
+        for client in used:
             client.sendall(REQUEST)
             assert client.recv(65536).startswith(b"HTTP/1.1 200 OK")
-        for client in kept:
+        running = []
+        for _ in range(2 if kind == SYNC else 6):  # now nobody is free
+            running.append(ask(server, "/gate"))
+            gate.wait()
+        queued = [stack.enter_context(server.connect()) for _ in range(30)]
+        for client in (*used, *queued):
             client.sendall(REQUEST)
         server.signal(signal.SIGTERM)
-        for client in kept:
+        server.read_until("Received SIGTERM")
+        gate.open()
+        assert [answer.result().status for answer in running] == [200] * len(running)
+        for client in (*used, *queued):
             assert receive_all(client).startswith(b"HTTP/1.1 200 OK"), server.text
     assert server.wait() == 0
     assert left_over(server) == []

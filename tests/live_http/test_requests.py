@@ -221,8 +221,10 @@ class TestContinue:
         assert wire.get("/", self.EXPECT).reply().status == 200
         assert wire.get("/", self.EXPECT, "Content-Length: 0").reply().status == 200
 
-    def test_it_is_not_sent_to_1_0(self, wire: Wire):
+    def test_it_is_not_sent_to_1_0(self, server: LiveServer, wire: Wire):
         wire.send(request("/echo", self.EXPECT, "Content-Length: 3", method="POST", version="1.0"))
+        with Wire(server) as other:  # served after the head has been read
+            other.get().reply()
         wire.send(b"abc")
         assert wire.reply().status == 200
 
@@ -316,6 +318,7 @@ class TestRefusals:
         wire.send(request("/", "Content-Length: x", method="POST"))
         wire.send(b"x" * 500_000)
         assert wire.reply().status == 400
+        assert wire.file.read(1) == b"", "the end, and not a reset"
 
     def test_a_page_of_ours_says_nothing_of_the_request(self, wire: Wire):
         wire.send(b"GET /<script> HTTP/1.1\r\nHost: <script>\r\n\r\n")

@@ -69,7 +69,7 @@ class TestSlowReaders:
             assert slow.get("/next").reply().text == "hello GET /next"
 
     def test_several_slow_clients_at_once(self, server: LiveServer):
-        size = 4 * MB
+        size = 8 * MB
         expected = hashlib.sha256(BLOCK * (size // len(BLOCK))).hexdigest()
         with ExitStack() as stack:
             slow = [stack.enter_context(Wire(server, SMALL)) for _ in range(20)]
