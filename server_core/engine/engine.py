@@ -41,6 +41,7 @@ TURN_SECONDS = 0.001
 LOOK_SECONDS = 0.001
 #: looks without anything new after which the watcher goes to sleep
 IDLE_LOOKS = 20
+ACCEPTS_PER_BUSY_TURN = 32
 #: how long a kept-alive connection may still bring a request after draining began
 DRAIN_IDLE_SECONDS = 0.5
 #: deadlines are looked at so often, and while draining
@@ -251,10 +252,13 @@ class Engine:
                 connection.run(mask)
         elif descriptor in self._acceptor.sites:
             if mask and self._ready:
-                # Last of all: if a request of this turn takes long, an idle worker takes the new connection.
+                # Last of all: if a request of this turn takes long, an idle worker takes the new connections.
                 self._ready.append((descriptor, 0))
             else:
-                self._acceptor.accept(descriptor)
+                # Whoever still waits after a turn full of work found no idle worker, so take several then.
+                for _ in range(1 if mask else ACCEPTS_PER_BUSY_TURN):
+                    if not self._acceptor.accept(descriptor):
+                        break
         elif descriptor in self._readers:
             self._readers[descriptor]()
 
