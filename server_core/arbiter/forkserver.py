@@ -72,9 +72,11 @@ class ForkServer:
         # The arbiter ends an import that hangs.  This is for the day when the arbiter is gone before it could.
         signal.setitimer(signal.ITIMER_REAL, boot.settings.timeouts.boot_timeout + ALARM_SECONDS)
         try:
+            # Our own code first: it may lie where the account to become cannot read.
+            worker_class = load_worker_class(boot.settings.workers.worker_class)
             drop_privileges(boot.account, boot.settings.process.umask)
             self._log = error_log(boot.settings.logs, boot.title)
-            load_worker_class(boot.settings.workers.worker_class).prepare()
+            worker_class.prepare()
             if boot.settings.workers.preload_app:
                 self._application = boot.spec.load()
         except AppLoadError as error:
