@@ -249,6 +249,8 @@ def test_a_stopped_gthread_worker_is_killed_after_the_timeout(serve):
     server = serve("-w", "1", *GTHREAD, "--timeout", "3s", "simple:app")
     (worker,) = at_work(server)
     freeze(worker)
+    # Not asked before: while one thread tells the stacks, the others wake up, and may take a connection with them.
+    server.read_until(rf"Worker 1 \(pid {worker}\) was lost: it has shown no sign of life for 3s \(timeout\)")
     assert int(server.get().text) != worker
 
 
