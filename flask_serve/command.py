@@ -122,6 +122,8 @@ def framework_layer(app: Flask) -> Layer:
     if not isinstance(table, Mapping):
         raise ConfigError(f'app.config["SERVE"] is a {type(table).__name__}: write a dict such as {{"workers": 4}}.')
     values = {"reload": DEBUG_MODE} if app.debug else {}
+    if app.config.get("MAX_CONTENT_LENGTH") is not None:
+        values["limit_request_body"] = Given(app.config["MAX_CONTENT_LENGTH"], 'app.config["MAX_CONTENT_LENGTH"]')
     for key, value in app.config.items():
         # What from_prefixed_env() has copied from the environment counts there, not here.
         if key.startswith(PREFIX) and f"FLASK_{key}" not in os.environ:

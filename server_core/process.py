@@ -5,6 +5,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import resource
 import sys
 from dataclasses import dataclass
 
@@ -90,6 +91,28 @@ def adopt_orphans() -> None:
         import ctypes  # a megabyte that only the arbiter needs
 
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def give_memory_back() -> None:
+    """Return to the system what the C library keeps of the memory that has been freed (glibc; nothing elsewhere)."""
+    import ctypes  # a megabyte that only a worker after an attack needs
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def raise_open_files(wanted: int) -> int:
+    """Allow this process ``wanted`` open files, as far as the hard limit goes; returns how many it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        except (OSError, ValueError):  # macOS has a further limit that it does not tell
+            return soft
+        return most
+    return wanted if soft == resource.RLIM_INFINITY else soft
 
 
 class PidFile:

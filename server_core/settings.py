@@ -25,6 +25,7 @@ from server_core.config.values import (
     networks,
     octal_mode,
     optional,
+    pairs,
     path,
     size,
     text,
@@ -177,18 +178,28 @@ class Timeouts:
     body_timeout: float = setting(
         "30s",
         duration("1ms", "24h"),
-        help="The longest silence of a client while it sends the body of a request.",
+        help="The longest silence of a client while it sends the body of a request; then it is answered 408.",
     )
     write_timeout: float = setting(
         "30s",
         duration("1ms", "24h"),
         help="The longest time in which a client takes nothing of its response; after that the connection is closed.",
     )
+    min_data_rate: int = setting(
+        240,
+        size("0", "1GB"),
+        help="How many bytes a second a client has to send of a body, or to take of a finished response, on average "
+        "and beginning after body_timeout or write_timeout; 0 asks for nothing.  Without it, a byte now and then would "
+        "keep a connection open for ever.  A head needs no rate: head_timeout is for the whole of it.",
+    )
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much a request may be and how much is kept in memory.  No limit can be switched off, only moved."""
+    """How much a client may send, how many may come, and how much is kept for them.
+
+    What is refused for its size is answered and then listened to for a while longer, so that the client, which may
+    still be sending, reads the answer instead of a reset."""
 
     limit_request_line: int = setting(
         8190,
@@ -212,6 +223,43 @@ class Limits:
         help="The largest head of a request in bytes: its request line and all of its header fields.  Larger ones are "
         "answered 431.",
     )
+    limit_request_body: int = setting(
+        "1GB",
+        size("0", "1TB"),
+        help="The largest body of a request in bytes.  Larger ones are answered 413: at once when the client tells the "
+        "length beforehand, otherwise as soon as they are too large.  Flask's MAX_CONTENT_LENGTH replaces the default.",
+    )
+    limit_request_trailers: int = setting(
+        "8KB",
+        size("0", "1MB"),
+        help="The largest trailer section of a chunked body in bytes.  Larger ones are answered 431, as are more "
+        "trailers than limit_request_fields.",
+    )
+    limit_chunk_extensions: int = setting(
+        "16KB",
+        size("0", "1MB"),
+        help="How many bytes of chunk extensions, which mean nothing to anybody, one body may have.  More are answered "
+        "400.",
+    )
+    keepalive_requests: int = setting(
+        0,
+        integer(0, 10**9),
+        help="How many requests are answered on one connection before it is closed; 0 means any number.  Behind a load "
+        "balancer it spreads long-lived connections over the workers anew.",
+    )
+    worker_connections: int = setting(
+        16384,
+        integer(1, 10**6),
+        help="How many clients one worker keeps connections to.  When there are more, those that have been waiting for "
+        "their client the longest are closed; only when all of them are in the middle of something does "
+        "full_policy decide.  The limit of open files is raised for it as far as the system allows.",
+    )
+    full_policy: str = setting(
+        "wait",
+        choice("wait", "refuse"),
+        help="What becomes of a new client of a worker whose connections are all busy.  wait: it stays in the queue of "
+        "the listening socket, where another worker may find it.  refuse: it is answered 503 with Retry-After.",
+    )
     body_buffer_size: int = setting(
         "256KB",
         size("0", "1GB"),
@@ -229,6 +277,18 @@ class Limits:
         size("0", "1TB"),
         help="How large that temporary file may become, in bytes; beyond it the application waits for the client.  0 "
         "means that no file is used.",
+    )
+    limit_buffer_memory: int = setting(
+        "64MB",
+        size("0", "1TB"),
+        help="How much memory the bodies and responses that wait in one worker may have together, in bytes.  Beyond "
+        "it, further ones go to temporary files whatever their size.",
+    )
+    limit_temp_space: int = setting(
+        "8GB",
+        size("0", "1PB"),
+        help="How much space the temporary files of one worker may have together, in bytes.  Beyond it, a body that "
+        "needs a file is answered 503 with Retry-After, and a response waits for its client in the application.",
     )
 
 
@@ -250,7 +310,47 @@ class Proxy:
         "x-forwarded",
         choice("x-forwarded", "forwarded"),
         help="The header fields that these proxies set: x-forwarded for X-Forwarded-For and X-Forwarded-Proto, or "
-        "forwarded for the field of RFC 7239.  The other is not read: a proxy passes it on as the client sent it.",
+        "forwarded for the field of RFC 7239.  The other does not reach the application: a proxy passes it on as the "
+        "client sent it.",
+    )
+    forwarded_hops: int = setting(
+        0,
+        integer(0, 32),
+        help="How many proxies stand one behind the other in front of this server, when their addresses are not known: "
+        "so many entries are believed, counted from the last.  0 goes by the addresses in forwarded_allow_ips instead.",
+    )
+    secure_scheme_headers: tuple[tuple[str, str], ...] = setting(
+        "X-Forwarded-Proto: https",
+        pairs("header", "NAME: VALUE"),
+        flags=("--secure-scheme-header",),
+        help="The header fields, with their values, by which a proxy that sets x-forwarded fields says that the client "
+        "came by https.  Give all that your proxy sets; when they contradict each other the request is answered 400.",
+    )
+    proxy_protocol: str = setting(
+        "off",
+        choice("off", "v1", "v2", "any"),
+        help="Whether the proxies named in proxy_allow_ips begin each connection with the PROXY protocol, and in which "
+        "version.  They then have to; everybody else is served without it.",
+    )
+    proxy_allow_ips: tuple[Network, ...] = setting(
+        "",
+        networks(),
+        default_text="nobody",
+        help="The proxies that speak the PROXY protocol: addresses and networks, or * for everyone.  What they say "
+        "replaces the address of the peer.",
+    )
+
+
+@dataclass(frozen=True)
+class Responses:
+    """What the server itself adds to responses."""
+
+    server_header: str | None = setting(
+        "prefork-serve",
+        optional(
+            matching(r"[!-~][ -~]*", "text in ASCII", "TEXT", "has a character that cannot stand in a header field")
+        ),
+        help="The Server field of every response, unless the application sets its own; empty means none.",
     )
 
 
@@ -398,6 +498,7 @@ class Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     proxy: Proxy = field(default_factory=Proxy)
+    responses: Responses = field(default_factory=Responses)
     process: Process = field(default_factory=Process)
     logs: Logs = field(default_factory=Logs)
     development: Development = field(default_factory=Development)

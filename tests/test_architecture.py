@@ -39,7 +39,9 @@ server_core.http.fields
 server_core.http.policy
 server_core.http.framing
 server_core.http.forwarded
+server_core.http.proxy_protocol
 server_core.http.response
+server_core.http.pages
 
 server_core.exchange
 server_core.process
@@ -56,11 +58,13 @@ server_core.gateway.wsgi
 
 server_core.engine
 server_core.engine.poller
+server_core.engine.budget
 server_core.engine.spool
 server_core.engine.outbox
 server_core.engine.site
 server_core.engine.outlet
 server_core.engine.connection
+server_core.engine.clients
 server_core.engine.acceptor
 server_core.engine.crew
 server_core.engine.engine

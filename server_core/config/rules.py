@@ -50,10 +50,27 @@ def parts_of_the_head_fit_into_it(settings: Settings, origins: dict[str, str]) -
     return settings
 
 
+def proxy_protocol_needs_both_sides(settings: Settings, origins: dict[str, str]) -> Settings:
+    """To speak the PROXY protocol with nobody, or to name proxies that do not speak it, would do nothing."""
+    proxy = settings.proxy
+    if (proxy.proxy_protocol != "off") == bool(proxy.proxy_allow_ips):
+        return settings
+    if proxy.proxy_allow_ips:
+        raise ConfigError(
+            f"proxy_allow_ips is given ({origins['proxy_allow_ips']}) but proxy_protocol is off "
+            f"({origins['proxy_protocol']}): set proxy_protocol to v1, v2 or any, or leave the addresses out."
+        )
+    raise ConfigError(
+        f"proxy_protocol is {proxy.proxy_protocol} ({origins['proxy_protocol']}) but proxy_allow_ips names nobody "
+        f"({origins['proxy_allow_ips']}): name the proxies that speak it."
+    )
+
+
 Rule = Callable[[Settings, dict[str, str]], Settings]
 
 RULES: tuple[Rule, ...] = (
     threads_need_a_class_with_threads,
     jitter_needs_a_limit,
     parts_of_the_head_fit_into_it,
+    proxy_protocol_needs_both_sides,
 )

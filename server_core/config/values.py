@@ -10,7 +10,7 @@ import ipaddress
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
@@ -205,8 +205,8 @@ def _show_seconds(value: float) -> str:
     return f"{Decimal(repr(value)):f}s"
 
 
-_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
-_SIZE = re.compile(rf"{_MEASURE} ?(?:([KMGT]?)(?:i?B)?)", re.IGNORECASE)
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024**5}
+_SIZE = re.compile(rf"{_MEASURE} ?(?:([KMGTP]?)(?:i?B)?)", re.IGNORECASE)
 
 
 def size(minimum: str, maximum: str) -> Kind[int]:
@@ -232,7 +232,7 @@ def _bytes(raw: object) -> int:
 
 
 def _show_bytes(value: int) -> str:
-    for unit in "TGMK":
+    for unit in "PTGMK":
         if value and value % _UNITS[unit] == 0:
             return f"{value // _UNITS[unit]}{unit}B"
     return str(value)
@@ -332,6 +332,24 @@ def list_of(item: Kind[T], name: str) -> Kind[tuple[T, ...]]:
         lambda values: ",".join(item.show(value) for value in values),
         many=True,
     )
+
+
+def pairs(name: str, metavar: str) -> Kind[tuple[tuple[str, str], ...]]:
+    """Names with values, ``NAME: VALUE`` in text; a file may also give a table.  Names are in lower case."""
+
+    def parse(raw: object) -> tuple[str, str]:
+        key, colon, value = _line(raw).partition(":")
+        key, value = key.strip().lower(), value.strip()
+        if not colon or not value or not re.fullmatch(r"[a-z0-9-]+", key):
+            raise ValueError(f"is no {name}: write {metavar}")
+        return key, value
+
+    items = list_of(Kind(name, metavar, parse, ": ".join), f"list of {name}s, {metavar}")
+
+    def parse_all(raw: object) -> tuple[tuple[str, str], ...]:
+        return items.parse([f"{key}: {value}" for key, value in raw.items()] if isinstance(raw, Mapping) else raw)
+
+    return Kind(items.name, items.metavar, parse_all, items.show, many=True)
 
 
 def optional(kind: Kind[T]) -> Kind[T | None]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
 from logging import Logger
 from threading import Lock
+from time import monotonic
 
 from server_core.engine.poller import Poller
 from server_core.engine.site import Site
+
+#: how often it is told, at most, that there is no room
+COMPLAINT_SECONDS = 60.0
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -17,6 +22,7 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Acceptor:
     """``sites`` by descriptor, as long as they are open; ``admit(socket, peer, site)`` gets each new connection.
 
+    While ``full`` says so, new connections stay in the queue.
     ``exclusive`` says that one waiting worker is enough to be told of a new connection: it will certainly have a
     thread for it.  Otherwise all that are idle are told, and the quickest takes it.
     """
@@ -26,15 +32,18 @@ class Acceptor:
         sites: list[Site],
         poller: Poller,
         admit: Callable[[socket.socket, object, Site], None],
+        full: Callable[[], bool],
         exclusive: bool,
         log: Logger,
     ) -> None:
         self.sites = {site.socket.fileno(): site for site in sites}
         self._poller = poller
         self._admit = admit
+        self._full = full
         self._exclusive = exclusive
         self._log = log
-        self._paused: list[int] = []
+        self.paused: list[int] = []
+        self._next_complaint = 0.0
         self._lock = Lock()  # several threads may find at once that there is no descriptor left
         for descriptor in self.sites:
             poller.add_listener(descriptor, exclusive)
@@ -44,6 +53,12 @@ class Acceptor:
         site = self.sites.get(descriptor)
         if site is None:  # closed by another thread just now
             return False
+        if self._full():
+            self._pause(descriptor, "all connections of this worker are busy", "worker_connections, full_policy")
+            return False
+        return self._accept(descriptor, site)
+
+    def _accept(self, descriptor: int, site: Site) -> bool:
         try:
             sock, peer = site.socket.accept()
         except BlockingIOError:
@@ -52,38 +67,37 @@ class Acceptor:
             return True
         except OSError as error:
             if error.errno in _EXHAUSTED:
-                self._pause(descriptor, error)
+                self._pause(descriptor, os.strerror(error.errno), "raise the limit of open files: ulimit -n")
             return False
         sock.setblocking(False)
         self._admit(sock, peer, site)
         return True
 
-    def _pause(self, descriptor: int, error: OSError) -> None:
-        """No descriptor or memory for a further connection: leave it in the queue until ``resume``."""
-        self._log.error(
-            "Cannot accept a connection: %s. New clients wait in the queue; raise the limit of open files (ulimit -n).",
-            error.strerror,
-        )
+    def _pause(self, descriptor: int, why: str, governed_by: str) -> None:
+        """No room for a further connection: leave it in the queue until ``resume``."""
+        if monotonic() >= self._next_complaint:
+            self._next_complaint = monotonic() + COMPLAINT_SECONDS
+            self._log.error("Cannot accept a connection: %s (%s). New clients wait in the queue.", why, governed_by)
+        self._take_out(descriptor)
+
+    def _take_out(self, descriptor: int) -> None:
         with self._lock:
-            if descriptor not in self._paused:
+            if descriptor not in self.paused:
                 self._poller.remove(descriptor)
-                self._paused.append(descriptor)
+                self.paused.append(descriptor)
 
     def resume(self) -> None:
         """Look again at the sites that were paused."""
         with self._lock:
-            while self._paused:
-                self._poller.add_listener(self._paused.pop(), self._exclusive)
+            while self.paused:
+                self._poller.add_listener(self.paused.pop(), self._exclusive)
 
     def close(self) -> None:
         """Accept who has connected so far, then close the sites."""
         for descriptor, site in list(self.sites.items()):
-            with self._lock:
-                if descriptor not in self._paused:
-                    self._poller.remove(descriptor)
-                    self._paused.append(descriptor)
-            while self.accept(descriptor):
+            self._take_out(descriptor)
+            while self._accept(descriptor, site):
                 pass
             site.socket.close()
         self.sites.clear()
-        self._paused.clear()
+        self.paused.clear()

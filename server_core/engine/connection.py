@@ -8,7 +8,7 @@ from math import inf
 from time import monotonic, perf_counter, time
 from typing import IO, TYPE_CHECKING
 
-from server_core.engine.outlet import ANSWER, BODY, HEAD, LINGER, NOTHING, RECEIVE, WRITE, Outlet
+from server_core.engine.outlet import ANSWER, BODY, HEAD, LINGER, NOTHING, PROXY, RECEIVE, WRITE, Outlet
 from server_core.engine.poller import HANGUP
 from server_core.engine.site import Site
 from server_core.engine.spool import Spool
@@ -17,11 +17,12 @@ from server_core.exchange import Exchange
 from server_core.gateway.environ import Environ, environ_template, make_environ
 from server_core.gateway.wsgi import Response, respond
 from server_core.http.fields import Fields, combine
-from server_core.http.forwarded import client
-from server_core.http.framing import Body, ChunkedBody, LengthBody
+from server_core.http.framing import Body, begin_body
 from server_core.http.head import NO_REPEAT, check_open_line, parse, repeat_of, repeated_target, split_block
-from server_core.http.policy import CHUNKED, admit
-from server_core.http.response import CONTINUE, error_page
+from server_core.http.pages import error_page
+from server_core.http.policy import admit
+from server_core.http.proxy_protocol import parse_origin
+from server_core.http.response import CONTINUE
 
 if TYPE_CHECKING:
     from server_core.engine.engine import Engine
@@ -31,15 +32,19 @@ class Connection(Outlet):
     """The reading half of a client's connection; the other half is its ``Outlet``."""
 
     __slots__ = tuple(
-        ("_address _body _port _repeat _request _site _spool _template _template_keeps_alive _trusted served").split()
+        (
+            "_address _body _port _repeat _request _scheme _site _spool _template _template_keeps_alive _trusted "
+            "requests"
+        ).split()
     )
 
     def __init__(self, engine: Engine, sock: socket.socket, address: str, port: str, site: Site, now: float) -> None:
         super().__init__(engine, sock, now + engine.timeouts.head_timeout)
         self._address = address
         self._port = port
+        self._scheme = ""  # "" is that of the site
         self._site = site
-        self._trusted = engine.trusts(address)
+        self._trusted = engine.forwarding.trusts(address)
         self._body: Body | None = None
         self._spool: Spool | None = None
         self._request: tuple[Environ, str, str, str, bool] | None = None
@@ -47,7 +52,10 @@ class Connection(Outlet):
         self._repeat = NO_REPEAT
         self._template: Environ = site.environ
         self._template_keeps_alive = False
-        self.served = False
+        self.requests = 0
+        if engine.speaks_proxy(address):
+            self.state = PROXY
+            self._seen = True  # nothing can be made of the buffer until more has come
 
     @property
     def idle(self) -> bool:
@@ -88,21 +96,32 @@ class Connection(Outlet):
             self._write_on()
         elif state == LINGER:
             self._linger()
+        elif state == PROXY and (data := self._take(mask)):
+            self._read_proxy(data)
 
     def expire(self) -> None:
         """The deadline has passed.  What the client has sent may not have been read yet, if we were long away in the
         application: so it has one more chance, a moment in which everything that has come is read."""
         state = self.state
-        if not self.late:
+        if state == WRITE and self._takes_its_answer():
+            self.rest()
+        elif not self.late and state != LINGER:
             self.late = True
             self.deadline = monotonic() + self._engine.last_chance_seconds
             self.release()
             self._engine.requeue(self.descriptor)
         elif (state == HEAD and self._buffer) or state == BODY:
             setting = "head_timeout" if state == HEAD else "body_timeout"
-            self._refuse(ProtocolError(408, f"the request did not arrive in time ({setting})"))
+            refuse = self._refuse if state == HEAD else self._refuse_body
+            refuse(ProtocolError(408, f"the request did not arrive in time ({setting}, min_data_rate)"))
+        elif state == WRITE:
+            self._reset()
         else:
             self._close()
+
+    def evict(self) -> None:
+        """Make room for others; the caller owns the claim, and has seen that no request is whole."""
+        self._close()
 
     # -- reading
 
@@ -121,15 +140,37 @@ class Connection(Outlet):
         self._unread = len(data) == RECEIVE or mask & HANGUP != 0
         if not data:
             if self.state == BODY:  # RFC 9112, 8: incomplete, and never to be taken as whole
-                self._refuse(ProtocolError(400, "the client ended the connection inside the body"))
+                self._refuse_body(ProtocolError(400, "the client ended the connection inside the body"))
             else:
                 self._close()
         return data
+
+    def _read_proxy(self, data: bytes) -> None:
+        """Bytes of what a proxy says before the first request (``proxy_protocol``)."""
+        data = bytes(self._buffer) + data
+        try:
+            origin = parse_origin(data, self._engine.proxy.proxy_protocol)
+        except ProtocolError as error:
+            self._refuse(error)
+            return
+        if origin is None:
+            self._buffer = bytearray(data)
+            self.rest()
+            return
+        if origin.address:
+            self._address, self._port, self._scheme = origin.address, origin.port, origin.scheme
+            self._trusted = self._engine.forwarding.trusts(origin.address)
+        self.state = HEAD
+        self._seen = False
+        self._buffer = bytearray(data[origin.end :]) or NOTHING
+        self.rest()  # which comes back for what is in the buffer
 
     def _read_head(self, data: bytes) -> None:
         """Bytes of a head, to be added to those in the buffer."""
         engine = self._engine
         buffer = self._buffer
+        method = ""
+        fields: Fields = {}
         try:
             if not buffer:
                 text = data.decode("latin-1")
@@ -146,7 +187,7 @@ class Connection(Outlet):
                     self._buffer = bytearray(data)
                 if not self._seen:
                     self._seen = True
-                    if self.served or not buffer:
+                    if self.requests or not buffer:
                         self.late = False
                         self.deadline = engine.now + engine.timeouts.head_timeout
                 self.rest()
@@ -154,27 +195,29 @@ class Connection(Outlet):
             method, target, minor, block, end = head
             fields = combine(split_block(block, engine.head_limits))
             path, query, keep_alive, length, expects = admit(method, target, minor, fields)
+            body = begin_body(length, engine.limits) if length else None
+            template = self._make_template(method, minor, fields)
         except ProtocolError as error:
-            self._refuse(error)
+            self._refuse(error, method, fields.get("HTTP_ACCEPT", ""))
             return
-        template = self._make_template(method, minor, fields)
         self._seen = False
         if end == len(text):
             if buffer:
                 self._buffer = NOTHING
-            elif not length and path == target.partition("?")[0]:  # not in absolute-form, which changes a field
+            elif body is None and path == target.partition("?")[0]:  # not in absolute-form, which changes a field
                 self._repeat = repeat_of(data, method, target, engine.head_limits)
                 self._template, self._template_keeps_alive = template, keep_alive
         else:
             self._buffer = buffer[end:] if buffer else bytearray(data[end:])
-        if not length:
+        if body is None:
             self._answer(template, target, path, query, keep_alive, BytesIO())
             return
         self._request = (template, target, path, query, keep_alive)
-        self._body = LengthBody(length) if length != CHUNKED else ChunkedBody(engine.head_limits)
-        self._spool = Spool(engine.body_buffer_size)
+        self._body = body
+        self._spool = Spool(engine.limits.body_buffer_size, engine.budget)
         self.state = BODY
-        self.deadline = engine.now + engine.timeouts.body_timeout
+        self._since = monotonic()
+        self.deadline = self._since + engine.timeouts.body_timeout
         if expects and not self._buffer:  # RFC 9110, 10.1.1: not needed when the body is on its way already
             try:
                 self._send(CONTINUE)
@@ -197,15 +240,14 @@ class Connection(Outlet):
                 spool.write(piece)
             file = spool.whole() if body.done else None
         except ProtocolError as error:
-            self._refuse(error)
+            self._refuse_body(error)
             return
         except OSError as error:
-            self._engine.log.error("A request body cannot be kept in %s: %s", "a temporary file", error)
-            self._refuse(ProtocolError(503, "no room for the body"))
+            self._engine.log.error("A request body cannot be kept in a temporary file: %s", error.strerror)
+            self._refuse_body(ProtocolError(503, "no room for the body"))
             return
         if file is None:
-            self.late = False
-            self.deadline = self._engine.now + self._engine.timeouts.body_timeout
+            self._extend(spool.size, self._engine.timeouts.body_timeout)
             self.rest()
             return
         self._body = self._spool = self._request = None
@@ -214,16 +256,21 @@ class Connection(Outlet):
         try:
             self._answer(*request, file)
         finally:
-            file.close()
+            spool.close()
 
     # -- answering
 
     def _make_template(self, method: str, minor: int, fields: Fields) -> Environ:
-        address, scheme = self._address, ""
+        """What stays the same while the client repeats its fields.  Raises ProtocolError when a proxy contradicts
+        itself."""
+        address, scheme = self._address, self._scheme
+        forwarding = self._engine.forwarding
         if self._trusted:
-            engine = self._engine
-            told, scheme = client(fields, engine.forwarded_header, engine.forwarded_allow_ips)
-            address = told or address
+            told, told_scheme = forwarding.client(fields)
+            address, scheme = told or address, told_scheme or scheme
+        purged = forwarding.purge(fields, self._trusted)
+        if purged and not self._trusted:
+            self._engine.not_believed(self._address, purged)
         return environ_template(self._site.environ, fields, method, minor, address, self._port, scheme)
 
     def _answer(self, template: Environ, target: str, path: str, query: str, keep_alive: bool, body: IO[bytes]) -> None:
@@ -231,9 +278,9 @@ class Connection(Outlet):
         engine = self._engine
         self.state = ANSWER
         self.deadline = inf
-        self.served = True
+        self.requests += 1
         environ = make_environ(template, target, path, query, body)
-        keep_alive = keep_alive and engine.keeps_alive
+        keep_alive = keep_alive and engine.keeps_alive and self.requests < engine.most_requests
         response = Response(
             self,
             engine.server_lines,
@@ -251,15 +298,24 @@ class Connection(Outlet):
 
     # -- ending
 
-    def _refuse(self, error: ProtocolError) -> None:
-        """Answer what is not a request that we accept; after it nothing more is read as one (CVE-2024-49768)."""
+    def _refuse_body(self, error: ProtocolError) -> None:
+        """Refuse a request whose head was right."""
+        assert self._request is not None
+        template = self._request[0]
+        self._refuse(error, template["REQUEST_METHOD"], template.get("HTTP_ACCEPT", ""))
+
+    def _refuse(self, error: ProtocolError, method: str = "", accept: str = "") -> None:
+        """Answer what is not a request that we accept; after it nothing more is read as one (CVE-2024-49768).
+
+        ``method`` and ``accept`` are those of the request, as far as they are known.
+        """
         engine = self._engine
         engine.log.debug("Refused a request of %s with %d: %s", self._address or "a unix socket", error.status, error)
         if self._spool is not None:
             self._spool.close()
         self._body = self._spool = self._request = None
         try:
-            self._send(error_page(error.status, engine.server_lines.both))
+            self._send(error_page(error.status, engine.server_lines.both, accept=accept, head_only=method == "HEAD"))
         except OSError:
             self._close()
             return

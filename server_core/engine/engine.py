@@ -19,19 +19,23 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from logging import Logger
+from math import inf
 from threading import Lock, get_ident
 from time import monotonic, sleep, time
 
 from server_core.engine.acceptor import Acceptor
+from server_core.engine.budget import Budget
+from server_core.engine.clients import Clients
 from server_core.engine.connection import Connection
 from server_core.engine.crew import Crew, Seat
-from server_core.engine.outlet import Outlet
+from server_core.engine.outlet import LINGER_SECONDS, RECEIVE, Outlet
 from server_core.engine.poller import HANGUP, READABLE, Events, Poller
 from server_core.engine.site import Site
 from server_core.exchange import Exchange
 from server_core.gateway.wsgi import ServerLines, WSGIApplication
-from server_core.http.forwarded import trusted
+from server_core.http.forwarded import Forwarding, trusted
 from server_core.http.head import HeadLimits
+from server_core.http.pages import error_page
 from server_core.http.response import http_date
 from server_core.listeners import peer_of
 from server_core.settings import Limits, Proxy, Timeouts
@@ -44,9 +48,13 @@ IDLE_LOOKS = 20
 ACCEPTS_PER_BUSY_TURN = 32
 #: how long a kept-alive connection may still bring a request after draining began
 DRAIN_IDLE_SECONDS = 0.5
+#: how long a refused client may still send then
+DRAIN_LINGER_SECONDS = 2.0
 #: deadlines are looked at so often, and while draining
 TICK_SECONDS = 1.0
 DRAIN_TICK_SECONDS = 0.1
+#: and when there are very many to be met
+NEXT_GO_SECONDS = 0.005
 
 
 class Engine:
@@ -66,7 +74,8 @@ class Engine:
         proxy: Proxy,
         log: Logger,
         *,
-        server: bytes = b"prefork-serve",
+        server: str | None = None,
+        worker_connections: int = 0,
         record: Callable[[Exchange], None] | None = None,
         turn_ended: Callable[[], None] | None = None,
         beat: Callable[[], None] = lambda: None,
@@ -77,14 +86,15 @@ class Engine:
         self.log = log
         self.record = record
         self.timeouts = timeouts
+        self.limits = limits
         self.head_limits = HeadLimits(limits)
-        self.body_buffer_size = limits.body_buffer_size
-        self.response_buffer_size = limits.response_buffer_size
-        self.response_file_size = limits.response_file_size
-        self.forwarded_allow_ips = proxy.forwarded_allow_ips
-        self.forwarded_header = proxy.forwarded_header
-        self.server_lines = ServerLines(server)
+        self.budget = Budget(limits.limit_buffer_memory, limits.limit_temp_space)
+        self.proxy = proxy
+        self.forwarding = Forwarding(proxy)
+        self.server_lines = ServerLines(server.encode("ascii") if server else b"")
         self.keeps_alive = timeouts.keepalive > 0
+        self.most_requests = limits.keepalive_requests or inf
+        self.linger_seconds = LINGER_SECONDS
         self.idle_seconds = timeouts.keepalive
         self.last_chance_seconds = TICK_SECONDS
         self.requests = 0
@@ -96,12 +106,14 @@ class Engine:
         self._beat = beat
         self._max_requests = max_requests
         self._limit_reached = limit_reached
-        self._connections: dict[int, Connection] = {}
+        self._connections = Clients(worker_connections or limits.worker_connections, timeouts.head_timeout)
+        self._told_not_believed = False
         self._ready: deque[tuple[int, int]] = deque()
         self._poller = Poller()
         self._poll = self._poller.poll
         self._threads = threads
         self._next_tick = 0.0
+        self._pause = TICK_SECONDS
         self._tick_lock = Lock()
         self._stopped = False
         self._draining = False
@@ -111,7 +123,8 @@ class Engine:
         self._watcher_gate = Lock()
         self._watcher_gate.acquire()
         # descriptors that are no connections
-        self._acceptor = Acceptor(sites, self._poller, self._admit, threads > 1, log)
+        full = self._full if limits.full_policy == "wait" else lambda: False
+        self._acceptor = Acceptor(sites, self._poller, self._admit, full, threads > 1, log)
         self._readers: dict[int, Callable[[], None]] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -134,6 +147,7 @@ class Engine:
         """Answer what has come, take nothing more, then return from ``serve``.  May be called by a signal handler."""
         self._draining = True
         self.keeps_alive = False
+        self.linger_seconds = DRAIN_LINGER_SECONDS
         self.last_chance_seconds = DRAIN_TICK_SECONDS
         self._next_tick = 0.0
         self._wake()
@@ -230,7 +244,7 @@ class Engine:
             self._turn_ended()
 
     def _wait(self, most: int) -> Events:
-        events = self._poll(DRAIN_TICK_SECONDS if self._draining else TICK_SECONDS, most)
+        events = self._poll(self._pause, most)
         now = self.now = monotonic()
         if now >= self._next_tick and self._tick_lock.acquire(False):
             try:
@@ -263,12 +277,28 @@ class Engine:
             self._readers[descriptor]()
 
     def _admit(self, sock: socket.socket, peer: object, site: Site) -> None:
+        if self.limits.full_policy == "refuse" and self._full():
+            self._turn_away(sock)
+            return
         address, port = peer_of(peer)
         connection = Connection(self, sock, address, port, site, self.now)
         if self._draining:
             connection.deadline = self.now + DRAIN_IDLE_SECONDS
         self._connections[connection.descriptor] = connection
         self._poller.add_connection(connection.descriptor)
+
+    def _full(self) -> bool:
+        return self._connections.full(self.idle_seconds)
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        """All connections are busy: tell a new client to come again later."""
+        try:
+            sock.send(error_page(503, self.server_lines.both))
+            sock.shutdown(socket.SHUT_WR)
+            sock.recv(RECEIVE)  # what was sent already would turn our close into a reset
+        except OSError:
+            pass
+        sock.close()
 
     def _flush(self) -> None:
         """Send the answers of this turn together."""
@@ -284,13 +314,27 @@ class Engine:
 
     # -- what connections call
 
-    def trusts(self, address: str) -> bool:
-        """Is the peer a proxy whose word about the client counts (``forwarded_allow_ips``)?"""
-        return trusted(address, self.forwarded_allow_ips)
+    def speaks_proxy(self, address: str) -> bool:
+        """Does this peer begin its connections with the PROXY protocol?"""
+        return self.proxy.proxy_protocol != "off" and trusted(address, self.proxy.proxy_allow_ips)
+
+    def not_believed(self, address: str, keys: list[str]) -> None:
+        """A peer that is not trusted has said what only a proxy may say; an operator who wonders is told once."""
+        if not self._told_not_believed:
+            self._told_not_believed = True
+            names = ", ".join(key.removeprefix("HTTP_").replace("_", "-").title() for key in keys)
+            self.log.info(
+                "%s from %s did not reach the application, because forwarded_allow_ips does not name that address. "
+                "Further cases are not told.",
+                names,
+                address or "a unix socket",
+            )
 
     def forget(self, descriptor: int) -> None:
         """The connection closes."""
         self._connections.pop(descriptor, None)
+        if self._acceptor.paused:
+            self._acceptor.resume()
 
     def requeue(self, descriptor: int) -> None:
         """There is more to do for this connection, which no event will tell; behind all that waits already.
@@ -372,25 +416,20 @@ class Engine:
     # -- once a second
 
     def _tick(self, now: float) -> None:
-        self._next_tick = now + (DRAIN_TICK_SECONDS if self._draining else TICK_SECONDS)
+        self._pause = DRAIN_TICK_SECONDS if self._draining else TICK_SECONDS
         self.server_lines.tick(http_date(time()))
         self._beat()
         if self._draining:
             self._go_on_draining(now)
         self._acceptor.resume()
-        for connection in list(self._connections.values()):
-            if connection.deadline < now and connection.claim(False):
-                if connection.deadline < now:
-                    connection.expire()
-                else:  # it has been served meanwhile
-                    connection.rest()
+        if not self._connections.meet_deadlines(now):
+            self._pause = NEXT_GO_SECONDS
+        self._next_tick = now + self._pause
 
     def _go_on_draining(self, now: float) -> None:
         if self._acceptor.sites:
             self._acceptor.close()
-            for connection in list(self._connections.values()):
-                if connection.idle:
-                    connection.deadline = min(connection.deadline, now + DRAIN_IDLE_SECONDS)
+            self._connections.hurry(now + DRAIN_IDLE_SECONDS, now + DRAIN_LINGER_SECONDS)
             self.idle_seconds = DRAIN_IDLE_SECONDS
         # Twice in a row: another thread may just be about to admit the last one.
         if not self._connections and self._was_empty:

@@ -7,6 +7,7 @@ here at once: hence the lock, which only connections with remains ever pay for.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from threading import Lock
 from time import monotonic
 
+from server_core.engine.budget import Budget
 from server_core.gateway.wsgi import ClientGone
 
 _SENDFILE_MOST = 1 << 22
@@ -35,21 +37,15 @@ class FileSlice:
 class Outbox:
     """What is left to send on one connection, in order; ``size`` is the number of bytes.
 
-    Up to ``memory_limit`` bytes are kept in memory, ``file_limit`` more in a file; beyond that ``send`` waits, as long
-    as the client takes something every ``write_timeout`` seconds; ``progress`` is called meanwhile.
+    Up to ``memory_limit`` bytes are kept in memory, ``file_limit`` more in a file, if the worker's ``budget`` has room
+    for them; beyond that ``send`` waits, as long as the client takes something every ``write_timeout`` seconds;
+    ``progress`` is called meanwhile.
     """
 
-    __slots__ = (
-        "_file_limit",
-        "_items",
-        "_limit",
-        "_lock",
-        "_memory",
-        "_memory_limit",
-        "_progress",
-        "_socket",
-        "_write_timeout",
-        "size",
+    __slots__ = tuple(
+        (
+            "_budget _file_limit _items _limit _lock _memory _memory_limit _progress _socket _space _write_timeout size"
+        ).split()
     )
 
     def __init__(
@@ -58,6 +54,7 @@ class Outbox:
         memory_limit: int,
         file_limit: int,
         write_timeout: float,
+        budget: Budget,
         progress: Callable[[], None],
     ) -> None:
         self._socket = sock
@@ -65,29 +62,36 @@ class Outbox:
         self._file_limit = file_limit
         self._limit = memory_limit + file_limit
         self._write_timeout = write_timeout
+        self._budget = budget
         self._progress = progress
         self._items: deque[memoryview | FileSlice] = deque()
-        self._memory = 0
+        self._memory = self._space = 0  # what is taken from the budget
         self._lock = Lock()
         self.size = 0
 
     def send(self, data: bytes) -> None:
         """Send what the socket takes and keep the rest.  Raises ClientGone when there is nobody to send to."""
-        if self.size:
-            self.add(data)
-            self._push()
-        else:
+        left = memoryview(data)
+        if not self.size:
             try:
-                sent = self._socket.send(data)
+                left = left[self._socket.send(data) :]
             except BlockingIOError:
-                sent = 0
+                pass
             except OSError as error:
                 raise ClientGone("the client has closed the connection") from error
-            if sent == len(data):
+            if not left:
                 return
-            self.add(memoryview(data)[sent:])
+        try:
+            self.add(left)
+        except OSError:
+            # No room anywhere, so this thread waits for the client: at most one block for each is kept in spite of it.
+            with self._lock:
+                self._keep(left, always=True)
+            self._wait_until(0)
+            return
+        self._push()
         if self.size > self._limit:
-            self._wait_for_room()
+            self._wait_until(self._limit // 2)
 
     def send_file(self, descriptor: int, offset: int, count: int) -> None:
         """The same for a part of a file; ``descriptor`` is ours from now on."""
@@ -102,12 +106,12 @@ class Outbox:
         except OSError as error:
             raise ClientGone("the client has closed the connection") from error
 
-    def _wait_for_room(self) -> None:
+    def _wait_until(self, size: int) -> None:
         """The application is far ahead of its client: its thread waits here, and only here."""
         writable = select.poll()
         writable.register(self._socket.fileno(), select.POLLOUT)
         deadline = monotonic() + self._write_timeout
-        while self.size > self._limit // 2:
+        while self.size > size:
             before = self.size
             writable.poll(min(self._write_timeout, 1.0) * 1000)
             self._push()
@@ -118,20 +122,28 @@ class Outbox:
                 raise ClientGone("the client does not take the answer (write_timeout)")
 
     def add(self, data: bytes | memoryview) -> None:
-        """Keep ``data`` behind all that is kept already.  Raises OSError when a temporary file cannot grow."""
-        count = len(data)
-        if not count:
+        """Keep ``data`` behind all that is kept already.  Raises OSError when there is no room for it."""
+        view = memoryview(data)
+        if not view:
             return
         with self._lock:
-            if not self._items or not self._file_limit or self._memory + count <= self._memory_limit:
-                self._items.append(memoryview(data))
-                self._memory += count
-            else:
-                self._add_to_file(memoryview(data))
-            self.size += count
+            fits = not self._items or not self._file_limit or self._memory + len(view) <= self._memory_limit
+            if not (fits and self._keep(view, always=False)):
+                self._add_to_file(view)
+
+    def _keep(self, view: memoryview, always: bool) -> bool:
+        if not self._budget.take_memory(len(view), always=always):
+            return False
+        self._items.append(view)
+        self._memory += len(view)
+        self.size += len(view)
+        return True
 
     def _add_to_file(self, data: memoryview) -> None:
-        last = self._items[-1]
+        if not self._file_limit or not self._budget.take_space(len(data)):
+            raise OSError(errno.ENOSPC, "no room for temporary files (response_file_size, limit_temp_space)")
+        self._space += len(data)
+        last = self._items[-1] if self._items else None
         # Several files of limited size, each given back when it is sent: one file would grow with the whole answer.
         if not isinstance(last, FileSlice) or not last.grows or last.offset + last.count >= self._file_limit // 8:
             import tempfile  # not before it is needed: it brings a megabyte of other modules
@@ -139,10 +151,18 @@ class Outbox:
             with tempfile.TemporaryFile(prefix="prefork-serve-answer-", buffering=0) as file:
                 last = FileSlice(os.dup(file.fileno()), 0, 0, grows=True)
             self._items.append(last)
-        while data:
-            written = os.pwrite(last.descriptor, data, last.offset + last.count)
-            last.count += written
-            data = data[written:]
+        written = 0
+        try:
+            while written < len(data):
+                written += os.pwrite(last.descriptor, data[written:], last.offset + last.count + written)
+        except OSError:
+            self._give_back(0, len(data))
+            if not last.count:
+                self._items.pop()
+                os.close(last.descriptor)
+            raise
+        last.count += written
+        self.size += written
 
     def flush(self) -> int:
         """Send what the socket takes now; returns the bytes that moved.  Raises OSError for a broken connection."""
@@ -162,7 +182,7 @@ class Outbox:
     def _send_memory(self, view: memoryview) -> None:
         sent = self._socket.send(view)
         self.size -= sent
-        self._memory -= sent
+        self._give_back(sent, 0)
         if sent == len(view):
             self._items.popleft()
         else:
@@ -178,12 +198,21 @@ class Outbox:
         if piece.count == 0:
             self._items.popleft()
             os.close(piece.descriptor)
+            if piece.grows:  # the disk has its room back only now, all of it
+                self._give_back(0, piece.offset)
+
+    def _give_back(self, memory: int, space: int) -> None:
+        self._memory -= memory
+        self._space -= space
+        self._budget.give_back(memory, space)
 
     def close(self) -> None:
-        """Give back descriptors and disk space."""
+        """Give back memory, descriptors and disk space."""
         with self._lock:
             for item in self._items:
                 if isinstance(item, FileSlice):
                     os.close(item.descriptor)
             self._items.clear()
             self.size = 0
+            if self._memory or self._space:
+                self._give_back(self._memory, self._space)

@@ -7,7 +7,11 @@ back, so that no wake-up is lost.  An answer that waits for the end of the turn 
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import struct
+import sys
+import termios
 from threading import Lock, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -19,14 +23,26 @@ if TYPE_CHECKING:
     from server_core.engine.engine import Engine
 
 # What the owner waits for, or is doing.
-HEAD, BODY, ANSWER, WRITE, LINGER, CLOSED = range(6)
+HEAD, BODY, ANSWER, WRITE, LINGER, CLOSED, PROXY = range(7)
 
 RECEIVE = 65536
-#: how long and how much a client that was refused may still send before the connection is cut, so that it reads why
-LINGER_SECONDS = 2.0
+#: how long a client that was refused may still send before the connection is cut, and how long it may be silent
+LINGER_SECONDS = 30.0
+LINGER_SILENCE = 5.0
+#: how much of that is read before other clients have their turn
 LINGER_BYTES = 1 << 20
 
 NOTHING = bytearray()
+
+_NO_LINGER = struct.pack("ii", 1, 0)
+
+
+def unsent(sock: socket.socket) -> int:
+    """How many bytes the kernel holds that the peer has not acknowledged; 0 where it does not tell."""
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
+    except OSError:
+        return 0
 
 
 class Outlet:
@@ -34,8 +50,8 @@ class Outlet:
 
     __slots__ = tuple(
         (
-            "_buffer _engine _keep_alive _out _outbox _receive _seen _send _socket _unread claim deadline descriptor "
-            "late missed release state"
+            "_buffer _engine _handed _keep_alive _out _outbox _queued _receive _seen _send _since _socket _taken "
+            "_unread claim deadline descriptor late missed release state"
         ).split()
     )
 
@@ -50,6 +66,9 @@ class Outlet:
         self._keep_alive = True
         self._out = b""  # the end of an answer, waiting for the end of the turn
         self._outbox: Outbox | None = None
+        self._since = 0.0  # when the body, the rest of an answer or the lingering began
+        # Of that rest of an answer, in bytes: what the kernel was handed, what it had before, what the client took.
+        self._handed = self._queued = self._taken = 0
         lock = Lock()
         self.claim = lock.acquire
         self.release = lock.release
@@ -87,8 +106,7 @@ class Outlet:
                 except OSError as error:  # no room for a temporary file: the answer cannot be completed
                     self._close()
                     raise ClientGone("the end of the answer cannot be kept") from error
-                self.deadline = monotonic() + self._engine.timeouts.write_timeout
-                self.state = WRITE
+                self._begin_write()
                 self._write_on()
                 return
             outbox.close()
@@ -121,9 +139,13 @@ class Outlet:
                 self._close()
                 return
             if sent != len(data):
-                self._kept().add(memoryview(data)[sent:])
-                self.deadline = monotonic() + self._engine.timeouts.write_timeout
-                self.state = WRITE
+                try:
+                    self._kept().add(memoryview(data)[sent:])
+                except OSError as error:
+                    self._engine.log.error("The rest of an answer cannot be kept: %s. Its connection is cut.", error)
+                    self._close()
+                    return
+                self._begin_write()
                 self.rest()  # the socket was full: an event will tell when it is not
                 return
         # All of it is in the kernel's hands: on to the next request, or to the end.
@@ -144,12 +166,39 @@ class Outlet:
             engine = self._engine
             self._outbox = Outbox(
                 self._socket,
-                engine.response_buffer_size,
-                engine.response_file_size,
+                engine.limits.response_buffer_size,
+                engine.limits.response_file_size,
                 engine.timeouts.write_timeout,
+                engine.budget,
                 engine.progress,
             )
         return self._outbox
+
+    def _begin_write(self) -> None:
+        """The answer is complete, and its client has not taken all of it."""
+        self.state = WRITE
+        self._since = monotonic()
+        self._handed = self._taken = 0
+        self._queued = unsent(self._socket)
+        self.deadline = self._since + self._engine.timeouts.write_timeout
+
+    def _extend(self, moved: int, seconds: float) -> None:
+        """The client goes on, ``moved`` bytes since ``_since``: it has ``seconds`` more, unless it is too slow."""
+        now = monotonic()
+        rate = self._engine.timeouts.min_data_rate
+        self.deadline = min(now + seconds, self._since + seconds + moved / rate) if rate else now + seconds
+        if self.deadline > now:
+            self.late = False
+
+    def _takes_its_answer(self) -> bool:
+        """Has the client taken anything since the last time this was asked?  The kernel asks for more in large steps
+        only, and a client may need long for one of them."""
+        taken = self._handed + self._queued - unsent(self._socket)
+        if taken <= self._taken:
+            return False
+        self._taken = taken
+        self._extend(taken, self._engine.timeouts.write_timeout)
+        return self.deadline > monotonic()
 
     def _write_on(self) -> None:
         outbox = self._outbox
@@ -161,8 +210,8 @@ class Outlet:
             return
         if outbox.size:
             if moved:
-                self.late = False
-                self.deadline = monotonic() + self._engine.timeouts.write_timeout
+                self._handed += moved
+                self._extend(self._handed, self._engine.timeouts.write_timeout)
             self.release()
             if self.missed:
                 self._engine.requeue(self.descriptor)
@@ -191,7 +240,8 @@ class Outlet:
             self._close()
             return
         self.state = LINGER
-        self.deadline = monotonic() + LINGER_SECONDS
+        self._since = monotonic()
+        self.deadline = self._since + min(LINGER_SILENCE, self._engine.linger_seconds)
         self._linger()
 
     def _linger(self) -> None:
@@ -203,10 +253,20 @@ class Outlet:
                     self._close()
                     return
                 received += len(data)
+            self._unread = True
         except BlockingIOError:
             self._unread = False
-            self.rest()
+        except OSError:
+            self._close()
             return
+        if received:
+            self.deadline = min(monotonic() + LINGER_SILENCE, self._since + self._engine.linger_seconds)
+        self.rest()
+
+    def _reset(self) -> None:
+        """End the connection without waiting for anything: what the kernel holds for the client is given back too."""
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         except OSError:
             pass
         self._close()

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from server_core.gateway.environ import Environ, FileWrapper
+from server_core.http.pages import error_page
 from server_core.http.response import (
     ASKS_CLOSE,
     CHUNKED,
@@ -23,7 +24,6 @@ from server_core.http.response import (
     LAST_CHUNK,
     LENGTH,
     STATUS_LINES,
-    error_page,
 )
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType]
@@ -194,8 +194,11 @@ class Response:
                 break
         self._finish()
 
-    def fail(self) -> None:
-        """The application failed: 500 if nothing has been sent, else cut the connection (never a quiet end)."""
+    def fail(self, accept: str) -> None:
+        """The application failed: 500 if nothing has been sent, else cut the connection (never a quiet end).
+
+        ``accept`` is the client's Accept field.
+        """
         if self._ended:
             return
         self._ended = True
@@ -203,7 +206,7 @@ class Response:
             self._sink.cut()
             return
         self.status = "500 Internal Server Error"
-        page = error_page(500, self._server_lines.both, head_only=self._head_only)
+        page = error_page(500, self._server_lines.both, accept=accept, head_only=self._head_only)
         self._sink.send_last(page, keep_alive=False)
 
     # -- how it is put on the wire
@@ -334,14 +337,15 @@ def respond(application: WSGIApplication, environ: Environ, response: Response, 
     """
     result: Iterable[bytes] = ()
     method, target = environ["REQUEST_METHOD"], environ["RAW_URI"]  # now: the application may empty its environ
+    accept = environ.get("HTTP_ACCEPT", "")
     try:
         result = application(environ, response.start_response)
         response.send(result)
     except ClientGone:
-        fail(response)
+        fail(response, accept)
     except BaseException:
         log.exception("Error in the application at %s %s", method, target)
-        fail(response)
+        fail(response, accept)
     finally:
         if type(result) is not list:
             close = getattr(result, "close", None)
@@ -352,9 +356,9 @@ def respond(application: WSGIApplication, environ: Environ, response: Response, 
                     log.exception("Error in close() at %s %s", method, target)
 
 
-def fail(response: Response) -> None:
+def fail(response: Response, accept: str) -> None:
     """End a failed answer; a client that is gone does not need it."""
     try:
-        response.fail()
+        response.fail(accept)
     except ClientGone:
         pass

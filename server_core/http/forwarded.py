@@ -1,7 +1,7 @@
-"""Knows what a trusted proxy says about the client; whom to trust is a setting, and strangers are never asked.
+"""Knows what a proxy says about the client in header fields, whom to believe, and what nobody may say.
 
-Which of the two spellings the proxy uses is a setting too (``forwarded_header``), never a guess: a proxy that writes
-one of them passes the other on as the client wrote it.
+Which of the two spellings the proxy uses is a setting (``forwarded_header``), never a guess: a proxy that writes one of
+them passes the other on as the client wrote it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,15 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from server_core.errors import ProtocolError
 from server_core.http.fields import Fields
+from server_core.settings import Proxy
 
 Network = IPv4Network | IPv6Network
+
+# Names under which applications and frameworks look for what a proxy says; all of X-Forwarded-* besides.
+_PREFIX = "HTTP_X_FORWARDED_"
+_OTHERS = {"HTTP_X_REAL_IP", "HTTP_X_CLIENT_IP", "HTTP_X_SCHEME", "HTTP_X_URL_SCHEME", "HTTP_FRONT_END_HTTPS"}
 
 # RFC 7239, 4: parameter=value, the value a token or a quoted string; what follows ends the pair or the element.
 _match_pair = re.compile(
@@ -37,35 +43,81 @@ def trusted(address: str, networks: Sequence[Network]) -> bool:
     return any(parsed.version == network.version and parsed in network for network in networks)
 
 
-def client(fields: Fields, header: str, networks: Sequence[Network]) -> tuple[str, str]:
-    """The client's address and the scheme it used, as told by a peer that is trusted.
+class Forwarding:
+    """The settings of the proxies in front, ready for use."""
 
-    ``header`` is ``"x-forwarded"`` or ``"forwarded"``.  Read from the right: each trusted proxy vouches for the one
-    before it, and the first address that is not trusted is the client.  "" stands for what is not told or not valid.
-    """
-    if header == "forwarded":
-        hops = _elements(fields.get("HTTP_FORWARDED", ""))
-    else:
-        schemes = _list(fields.get("HTTP_X_FORWARDED_PROTO", ""))
-        addresses = _list(fields.get("HTTP_X_FORWARDED_FOR", ""))
-        # One scheme is told for all hops by most proxies, a list with one for each hop by some.
-        if len(schemes) != len(addresses):
-            schemes = schemes[-1:] * max(len(addresses), 1)
-        addresses = addresses or [""]
-        hops = list(zip(addresses, schemes or [""] * len(addresses), strict=True))
-    address, scheme = "", ""
-    for node, told in reversed(hops):
-        scheme = told.lower() if told.lower() in ("http", "https") else scheme
-        found = _node(node)
-        if found is None:
-            break
-        try:
-            address = str(ip_address(found[1] or found[2] or found[3]))
-        except ValueError:
-            break
-        if not trusted(address, networks):
-            break
-    return address, scheme
+    def __init__(self, proxy: Proxy) -> None:
+        self._networks = proxy.forwarded_allow_ips
+        self._hops = proxy.forwarded_hops
+        self._rfc7239 = proxy.forwarded_header == "forwarded"
+        self._schemes = [
+            ("HTTP_" + name.upper().replace("-", "_"), value.lower()) for name, value in proxy.secure_scheme_headers
+        ]
+        self._names = _OTHERS | {key for key, _ in self._schemes}
+
+    def trusts(self, address: str) -> bool:
+        """Is the peer a proxy whose word about the client counts?"""
+        return trusted(address, self._networks)
+
+    def purge(self, fields: Fields, from_trusted: bool) -> list[str]:
+        """Take out what only a trusted proxy may say, and what this one does not say; returns the keys taken out."""
+        says_x = from_trusted and not self._rfc7239
+        says_forwarded = from_trusted and self._rfc7239
+        names = self._names
+        keys = [
+            key
+            for key in fields
+            if (not says_forwarded if key == "HTTP_FORWARDED" else not says_x and (key in names or key[:17] == _PREFIX))
+        ]
+        for key in keys:
+            del fields[key]
+        return keys
+
+    def client(self, fields: Fields) -> tuple[str, str]:
+        """The client's address and the scheme it used, as told by a peer that is trusted; "" for what is not told.
+
+        Read from the right.  With a number of hops, that many proxies are believed.  Otherwise each trusted proxy
+        vouches for the one before it, and the first address that is not trusted is the client.  Raises ProtocolError
+        400 when two fields contradict each other about the scheme.
+        """
+        entries = _elements(fields.get("HTTP_FORWARDED", "")) if self._rfc7239 else self._x_entries(fields)
+        if self._hops:
+            node, scheme = entries[-self._hops] if len(entries) >= self._hops else ("", "")
+            return _address(node), scheme
+        address, scheme = "", ""
+        for node, told in reversed(entries):
+            scheme = told or scheme
+            found = _address(node)
+            if not found:
+                break
+            address = found
+            if not trusted(address, self._networks):
+                break
+        return address, scheme
+
+    def _x_entries(self, fields: Fields) -> list[tuple[str, str]]:
+        """Address and scheme for each hop, by X-Forwarded-For and the fields that tell the scheme."""
+        addresses = _list(fields.get("HTTP_X_FORWARDED_FOR", "")) or [""]
+        told: list[set[str]] = [set() for _ in addresses]
+        for key, secure in self._schemes:
+            values = _list(fields.get(key, "").lower())
+            # One value is told for all hops by most proxies, a list with one for each hop by some.
+            if len(values) != len(addresses):
+                values = values[-1:] * len(addresses)
+            for schemes, value in zip(told, values, strict=False):
+                schemes.add("https" if value == secure else "http")
+        if any(len(schemes) > 1 for schemes in told):
+            raise ProtocolError(400, "contradictory fields about the scheme (secure_scheme_headers)")
+        return [(address, "".join(schemes)) for address, schemes in zip(addresses, told, strict=True)]
+
+
+def _address(node: str) -> str:
+    """The IP address in a node such as ``[::1]:80``, in its usual spelling; "" when there is none."""
+    found = _node(node)
+    try:
+        return str(ip_address(found[1] or found[2] or found[3])) if found else ""
+    except ValueError:
+        return ""
 
 
 def _list(value: str) -> list[str]:
@@ -88,7 +140,8 @@ def _elements(value: str) -> list[tuple[str, str]]:
             pairs[name] = found[2] if found[2] is not None else found[3]
         if found[4] != ";":
             if pairs:
-                elements.append((pairs.get("for", ""), pairs.get("proto", "")))
+                scheme = pairs.get("proto", "").lower()
+                elements.append((pairs.get("for", ""), scheme if scheme in ("http", "https") else ""))
             pairs = {}
         if not found[4]:
             return elements

@@ -1,4 +1,4 @@
-"""Knows where a request body ends (RFC 9112, sections 6 and 7); not where its bytes are kept.
+"""Knows where a request body ends (RFC 9112, sections 6 and 7) and how large it may be; not where it is kept.
 
 A body is fed the bytes as they come and hands out the pieces that belong to it.  Both kinds have the same three
 names: ``feed``, ``done`` and ``rest`` (the bytes after the body, once it is done).
@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 
 from server_core.errors import ProtocolError
-from server_core.http.head import FIELD_VALUE, TCHAR, HeadLimits
+from server_core.http.head import FIELD_VALUE, TCHAR
+from server_core.http.policy import CHUNKED
+from server_core.settings import Limits
 
 # RFC 9112, 7.1.1: BWS is allowed round the marks of an extension, not after a bare size.
 _EXTENSIONS = (
@@ -19,8 +21,6 @@ _match_size = re.compile(rf"([0-9A-Fa-f]{{1,16}}){_EXTENSIONS}\r\n".encode("lati
 _is_trailer = re.compile(rf"[{TCHAR}]+:{FIELD_VALUE}\r\n".encode("latin-1")).fullmatch
 
 MAX_SIZE_LINE = 4096
-MAX_EXTENSION_BYTES = 16384
-MAX_CHUNK = 2**63 - 1
 
 
 class LengthBody:
@@ -48,13 +48,15 @@ class LengthBody:
 class ChunkedBody:
     """A chunked body with its trailer section (RFC 9112, 7.1); trailers are checked, counted and dropped.
 
-    ``feed`` raises ProtocolError 400 for a malformed chunk and 431 for too many trailers.
+    ``feed`` raises ProtocolError 400 for a malformed chunk, 413 for a body that becomes too large and 431 for too many
+    trailers.
     """
 
-    __slots__ = ("_chunk", "_extensions", "_fields", "_limits", "_pending", "_state", "_trailers", "done", "rest")
+    __slots__ = tuple(("_chunk _extensions _fields _limits _pending _room _state _trailers done rest").split())
 
-    def __init__(self, limits: HeadLimits) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._room = limits.limit_request_body
         self._state = self._size
         self._pending = b""  # an unfinished line
         self._chunk = 0  # bytes of the open chunk that are still to come
@@ -89,11 +91,12 @@ class ChunkedBody:
         if found is None:
             raise ProtocolError(400, "a malformed chunk size")
         self._extensions += len(found[2])
-        if self._extensions > MAX_EXTENSION_BYTES:
-            raise ProtocolError(400, "too many bytes of chunk extensions")
+        if self._extensions > self._limits.limit_chunk_extensions:
+            raise ProtocolError(400, "too many bytes of chunk extensions (limit_chunk_extensions)")
         self._chunk = int(found[1], 16)
-        if self._chunk > MAX_CHUNK:
-            raise ProtocolError(400, "a chunk size beyond all measure")
+        self._room -= self._chunk
+        if self._room < 0:
+            raise too_large(self._limits)
         self._state = self._data if self._chunk else self._trailer
         return end
 
@@ -117,7 +120,7 @@ class ChunkedBody:
         raise ProtocolError(400, "chunk data that does not end in CR LF")  # CVE-2025-43859
 
     def _trailer(self, data: bytes, position: int, pieces: list[bytes]) -> int:
-        end = self._line(data, position, self._limits.field + 2, 431)
+        end = self._line(data, position, self._limits.limit_request_field_size + 2, 431)
         if end < 0:
             return -1
         if end - position == 2 and data[position] == 13:
@@ -127,8 +130,9 @@ class ChunkedBody:
             raise ProtocolError(400, "a malformed trailer")
         self._fields += 1
         self._trailers += end - position
-        if self._fields > self._limits.fields or self._trailers > self._limits.head:
-            raise ProtocolError(431, "too many trailers (limit_request_fields, limit_request_head)")
+        limits = self._limits
+        if self._fields > limits.limit_request_fields or self._trailers > limits.limit_request_trailers:
+            raise ProtocolError(431, "too many trailers (limit_request_fields, limit_request_trailers)")
         return end
 
     @staticmethod
@@ -143,3 +147,17 @@ class ChunkedBody:
 
 
 Body = LengthBody | ChunkedBody
+
+
+def begin_body(length: int, limits: Limits) -> Body:
+    """A body of ``length`` bytes, or CHUNKED, as ``policy.admit`` says.  Raises ProtocolError 413 for a long one."""
+    if length == CHUNKED:
+        return ChunkedBody(limits)
+    if length > limits.limit_request_body:
+        raise too_large(limits)
+    return LengthBody(length)
+
+
+def too_large(limits: Limits) -> ProtocolError:
+    """The refusal of a body for its size (RFC 9110, 15.5.14)."""
+    return ProtocolError(413, f"a body of more than {limits.limit_request_body} bytes (limit_request_body)")

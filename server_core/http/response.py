@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
-from http import HTTPStatus
 
 from server_core.http.head import FIELD_VALUE, TCHAR
 
@@ -98,11 +97,3 @@ def http_date(seconds: float) -> str:
     moment = datetime.fromtimestamp(seconds, timezone.utc)
     day, month = _DAYS[moment.weekday()], _MONTHS[moment.month - 1]
     return f"{day}, {moment.day:02d} {month} {moment.year} {moment:%H:%M:%S} GMT"
-
-
-def error_page(status: int, date: bytes, *, head_only: bool = False, keep_alive: bool = False) -> bytes:
-    """A whole answer of the server's own; ``date`` is a Date line.  It says nothing of the request or of us."""
-    phrase = HTTPStatus(status).phrase
-    body = f"{status} {phrase}\n".encode("ascii")
-    head = f"HTTP/1.1 {status} {phrase}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n".encode("ascii")
-    return b"".join((head, date, b"" if keep_alive else CLOSE, b"\r\n", b"" if head_only else body))

@@ -26,11 +26,14 @@ from server_core.gateway.environ import base_environ
 from server_core.gateway.loader import Application, AppSpec
 from server_core.listeners import Listener
 from server_core.logs import syslog_handler
-from server_core.process import set_title
+from server_core.process import raise_open_files, set_title
 from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Settings
 from server_core.signals import SignalPipe
 from server_core.workers import load_worker_class
+
+#: descriptors that a worker needs besides those of its clients: files, database connections, temporary files
+SPARE_FILES = 1024
 
 SOFTWARE = f"prefork-serve/{__version__}"
 
@@ -100,6 +103,17 @@ class Post:
                 syslog_handler(logs, self.title) if logs.syslog else None,
             )
         assert self.application is not None
+        connections = settings.limits.worker_connections
+        open_files = raise_open_files(connections + SPARE_FILES)
+        if open_files < connections + SPARE_FILES:
+            connections = max(open_files - SPARE_FILES, open_files // 2)
+            self.log.info(
+                "This worker keeps up to %d connections, not %d (worker_connections), because it may have only %d open "
+                "files: raise the hard limit (ulimit -Hn, LimitNOFILE).",
+                connections,
+                settings.limits.worker_connections,
+                open_files,
+            )
         workers = settings.workers
         jitter = random.randint(0, workers.max_requests_jitter)
         engine = self._engine = Engine(
@@ -110,6 +124,8 @@ class Post:
             settings.timeouts,
             settings.proxy,
             self.log,
+            server=settings.responses.server_header,
+            worker_connections=connections,
             record=access_log.record if access_log else None,
             turn_ended=access_log.flush if access_log else None,
             beat=beat,

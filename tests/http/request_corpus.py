@@ -172,7 +172,7 @@ CODINGS: list[Case] = [
     ("a body without its last chunk", _chunked(b"3\r\nabc\r\n"), [MORE]),
     ("a body without its last line", _chunked(b"3\r\nabc\r\n0\r\n"), [MORE]),
     ("a size of 17 digits", _chunked(b"00000000000000003\r\nabc\r\n0\r\n\r\n"), 400),
-    ("a size beyond 63 bits", _chunked(b"8000000000000000\r\n"), 400),
+    ("a size beyond 63 bits", _chunked(b"8000000000000000\r\n"), 413),
     ("no size", _chunked(b"\r\nabc\r\n0\r\n\r\n"), 400),
     ("a size with a prefix", _chunked(b"0x3\r\nabc\r\n0\r\n\r\n"), 400),
     ("a size with a plus", _chunked(b"+3\r\nabc\r\n0\r\n\r\n"), 400),

@@ -9,7 +9,7 @@ from typing import Any
 
 from server_core.errors import ProtocolError
 from server_core.http.fields import combine
-from server_core.http.framing import ChunkedBody, LengthBody
+from server_core.http.framing import Body, begin_body
 from server_core.http.head import (
     NO_REPEAT,
     HeadLimits,
@@ -19,7 +19,7 @@ from server_core.http.head import (
     repeated_target,
     split_block,
 )
-from server_core.http.policy import CHUNKED, admit
+from server_core.http.policy import admit
 from server_core.settings import Limits
 
 
@@ -53,13 +53,14 @@ class RequestReader:
     """Takes the bytes of one connection in any pieces."""
 
     def __init__(self, limits: Limits | None = None) -> None:
-        self._limits = HeadLimits(limits or Limits())
+        self._all_limits = limits or Limits()
+        self._limits = HeadLimits(self._all_limits)
         self._buffer = bytearray()
         self._seen = False  # the buffer was parsed already: only the end of a line can change the result
         self._head: tuple[Any, ...] = ()
         self._repeat = NO_REPEAT
         self._repeated: tuple[Any, ...] = ()
-        self._body: LengthBody | ChunkedBody | None = None
+        self._body: Body | None = None
         self._pieces: list[bytes] = []
         self._requests: list[Request] = []
         self._refused = 0
@@ -105,7 +106,7 @@ class RequestReader:
         path, query, keep_alive, length, expects = admit(method, target, minor, fields)
         self._head = (method, path, query, minor, keep_alive, expects, tuple(sorted(fields.items())))
         if length:
-            self._body = ChunkedBody(self._limits) if length == CHUNKED else LengthBody(length)
+            self._body = begin_body(length, self._all_limits)
         else:
             if alone and path == target.partition("?")[0]:
                 self._repeat = repeat_of(data, method, target, self._limits)

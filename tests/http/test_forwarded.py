@@ -10,19 +10,24 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server_core.config.values import EVERYONE
-from server_core.http.forwarded import client, trusted
+from server_core.errors import ProtocolError
+from server_core.http.forwarded import Forwarding, trusted
+from server_core.settings import Proxy
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 NOBODY = ()
+X_FORWARDED = Forwarding(Proxy(forwarded_allow_ips=PROXIES))
+FORWARDED = Forwarding(Proxy(forwarded_allow_ips=PROXIES, forwarded_header="forwarded"))
+BY_HEADER = {"x-forwarded": X_FORWARDED, "forwarded": FORWARDED}
 
 
 def x_forwarded(addresses: str | None = None, scheme: str | None = None) -> tuple[str, str]:
     fields = {"HTTP_X_FORWARDED_FOR": addresses, "HTTP_X_FORWARDED_PROTO": scheme}
-    return client({key: value for key, value in fields.items() if value is not None}, "x-forwarded", PROXIES)
+    return X_FORWARDED.client({key: value for key, value in fields.items() if value is not None})
 
 
 def forwarded(value: str) -> tuple[str, str]:
-    return client({"HTTP_FORWARDED": value}, "forwarded", PROXIES)
+    return FORWARDED.client({"HTTP_FORWARDED": value})
 
 
 class TestTrust:
@@ -72,8 +77,8 @@ class TestXForwarded:
         assert x_forwarded(scheme="HTTPS") == ("", "https")
 
     @pytest.mark.parametrize("scheme", ["ftp", "https://", "on", "wss", "http s", "\xa0https"])
-    def test_only_http_and_https_are_schemes(self, scheme: str):
-        assert x_forwarded("192.0.2.7", scheme) == ("192.0.2.7", "")
+    def test_only_the_value_that_means_https_means_https(self, scheme: str):
+        assert x_forwarded("192.0.2.7", scheme) == ("192.0.2.7", "http")
 
     def test_the_first_address_from_the_right_that_is_not_trusted_is_the_client(self):
         assert x_forwarded("192.0.2.7, 198.51.100.1, 10.0.0.2, 10.0.0.3")[0] == "198.51.100.1"
@@ -122,7 +127,7 @@ class TestXForwarded:
 
     def test_the_other_header_is_not_read(self):
         fields = {"HTTP_FORWARDED": "for=192.0.2.7;proto=https"}
-        assert client(fields, "x-forwarded", PROXIES) == ("", "")
+        assert X_FORWARDED.client(fields) == ("", "")
 
 
 class TestForwarded:
@@ -186,7 +191,81 @@ class TestForwarded:
 
     def test_the_other_header_is_not_read(self):
         fields = {"HTTP_X_FORWARDED_FOR": "192.0.2.7", "HTTP_X_FORWARDED_PROTO": "https"}
-        assert client(fields, "forwarded", PROXIES) == ("", "")
+        assert FORWARDED.client(fields) == ("", "")
+
+
+class TestSchemes:
+    MANY = Forwarding(
+        Proxy(
+            forwarded_allow_ips=PROXIES,
+            secure_scheme_headers=(("x-forwarded-proto", "https"), ("x-forwarded-ssl", "on"), ("x-scheme", "HTTPS")),
+        )
+    )
+
+    @pytest.mark.parametrize(
+        ("fields", "scheme"),
+        [
+            ({"HTTP_X_FORWARDED_SSL": "on"}, "https"),
+            ({"HTTP_X_FORWARDED_SSL": "off"}, "http"),
+            ({"HTTP_X_SCHEME": "https"}, "https"),
+            ({"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_SSL": "on"}, "https"),
+            ({"HTTP_X_OTHER": "on"}, ""),
+        ],
+    )
+    def test_each_of_the_fields_may_tell_it(self, fields: dict[str, str], scheme: str):
+        assert self.MANY.client(fields) == ("", scheme)
+
+    @pytest.mark.parametrize("ssl", ["off", "1"])
+    def test_fields_that_contradict_each_other_are_refused(self, ssl: str):
+        with pytest.raises(ProtocolError) as caught:
+            self.MANY.client({"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_SSL": ssl})
+        assert caught.value.status == 400
+
+    def test_a_field_that_is_not_named_tells_nothing(self):
+        only_ssl = Forwarding(Proxy(forwarded_allow_ips=PROXIES, secure_scheme_headers=(("x-forwarded-ssl", "on"),)))
+        assert only_ssl.client({"HTTP_X_FORWARDED_PROTO": "https"}) == ("", "")
+
+
+class TestHops:
+    def test_so_many_entries_are_believed_whatever_their_addresses(self):
+        for header, fields in [
+            ("x-forwarded", {"HTTP_X_FORWARDED_FOR": "10.9.9.9, 192.0.2.7, 203.0.113.5"}),
+            ("forwarded", {"HTTP_FORWARDED": "for=10.9.9.9, for=192.0.2.7, for=203.0.113.5"}),
+        ]:
+            told = [
+                Forwarding(Proxy(forwarded_allow_ips=EVERYONE, forwarded_header=header, forwarded_hops=hops)).client(
+                    fields
+                )[0]
+                for hops in (1, 2, 3, 4)
+            ]
+            assert told == ["203.0.113.5", "192.0.2.7", "10.9.9.9", ""]
+
+    def test_the_scheme_is_that_of_the_same_hop(self):
+        fields = {"HTTP_X_FORWARDED_FOR": "192.0.2.7, 203.0.113.5", "HTTP_X_FORWARDED_PROTO": "https, http"}
+        assert Forwarding(Proxy(forwarded_allow_ips=EVERYONE, forwarded_hops=2)).client(fields)[1] == "https"
+        assert Forwarding(Proxy(forwarded_allow_ips=EVERYONE, forwarded_hops=1)).client(fields)[1] == "http"
+
+
+class TestPurge:
+    HEARSAY = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_ANYTHING", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_X_SSL")
+
+    def left(self, from_trusted: bool, header: str = "x-forwarded") -> set[str]:
+        forwarding = Forwarding(
+            Proxy(forwarded_allow_ips=PROXIES, forwarded_header=header, secure_scheme_headers=(("x-ssl", "on"),))
+        )
+        fields = dict.fromkeys((*self.HEARSAY, "HTTP_HOST", "HTTP_X_FORWARD"), "x")
+        taken_out = forwarding.purge(fields, from_trusted)
+        assert not set(taken_out) & set(fields)
+        assert fields.keys() >= {"HTTP_HOST", "HTTP_X_FORWARD"}
+        return set(fields) - {"HTTP_HOST", "HTTP_X_FORWARD"}
+
+    def test_of_a_stranger_nothing_is_left(self):
+        assert self.left(False) == set()
+        assert self.left(False, "forwarded") == set()
+
+    def test_of_a_proxy_what_it_says_is_left_and_what_it_passes_on_is_not(self):
+        assert self.left(True) == set(self.HEARSAY) - {"HTTP_FORWARDED"}
+        assert self.left(True, "forwarded") == {"HTTP_FORWARDED"}
 
 
 FORWARDED_CHARS = st.text("for=proto,;\"\\ \t[]:.0123456789abcdef_-'", max_size=60)
@@ -197,7 +276,7 @@ FORWARDED_CHARS = st.text("for=proto,;\"\\ \t[]:.0123456789abcdef_-'", max_size=
 @example(value="[1:2", header="x-forwarded")
 def test_whatever_is_told_is_an_address_or_nothing(value: str, header: str):
     fields = {"HTTP_FORWARDED": value, "HTTP_X_FORWARDED_FOR": value, "HTTP_X_FORWARDED_PROTO": value}
-    address, scheme = client(fields, header, PROXIES)
+    address, scheme = BY_HEADER[header].client(fields)
     assert scheme in ("", "http", "https")
     assert address == "" or str(ip_address(address)) == address
 
@@ -217,6 +296,6 @@ def test_no_claim_of_a_client_changes_what_its_proxy_saw(claims: list[str]):
 def test_no_value_takes_the_square_of_its_length(header: str, first: str, piece: str):
     def read(size: int) -> None:
         value = first + piece * (size // len(piece))
-        client({"HTTP_FORWARDED": value, "HTTP_X_FORWARDED_FOR": value}, header, PROXIES)
+        BY_HEADER[header].client({"HTTP_FORWARDED": value, "HTTP_X_FORWARDED_FOR": value})
 
     assert is_linear(read, 500, 500 * TIMES)

@@ -9,14 +9,12 @@ from hypothesis import strategies as st
 from request_reader import byte_by_byte, cut
 
 from server_core.errors import ProtocolError
-from server_core.http.framing import MAX_CHUNK, MAX_EXTENSION_BYTES, MAX_SIZE_LINE, ChunkedBody, LengthBody
-from server_core.http.head import HeadLimits
+from server_core.http.framing import MAX_SIZE_LINE, ChunkedBody, LengthBody, begin_body
+from server_core.http.policy import CHUNKED
 from server_core.settings import Limits
 
-LIMITS = HeadLimits(Limits())
-NARROW = HeadLimits(
-    Limits(limit_request_line=64, limit_request_fields=3, limit_request_field_size=64, limit_request_head=256)
-)
+LIMITS = Limits()
+NARROW = Limits(limit_request_fields=3, limit_request_field_size=64, limit_request_body=20)
 
 
 # What chunked bodies are made of.
@@ -37,7 +35,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-def feed(data: bytes, limits: HeadLimits = LIMITS, pieces: list[bytes] | None = None) -> tuple[bytes, bool, bytes]:
+def feed(data: bytes, limits: Limits = LIMITS, pieces: list[bytes] | None = None) -> tuple[bytes, bool, bytes]:
     """What a chunked body gives out, whether it is whole, and what it leaves."""
     body = ChunkedBody(limits)
     given_out = []
@@ -51,7 +49,7 @@ def feed(data: bytes, limits: HeadLimits = LIMITS, pieces: list[bytes] | None = 
     return b"".join(given_out), body.done, rest
 
 
-def refusal(data: bytes, limits: HeadLimits = LIMITS) -> int:
+def refusal(data: bytes, limits: Limits = LIMITS) -> int:
     statuses = set()
     for pieces in ([data], byte_by_byte(data)):
         with pytest.raises(ProtocolError) as caught:
@@ -105,12 +103,6 @@ class TestChunks:
     )
     def test_a_body_is_not_whole_before_its_last_line(self, data: bytes):
         assert not feed(data)[1]
-
-    def test_the_largest_chunk_fits_in_63_bits(self):
-        body = ChunkedBody(LIMITS)
-        assert body.feed(b"%x\r\nabc" % MAX_CHUNK) == [b"abc"]
-        assert refusal(b"%x\r\nabc" % (MAX_CHUNK + 1)) == 400
-        assert refusal(b"ffffffffffffffff\r\n") == 400
 
     def test_sixteen_digits_are_enough_for_anybody(self):
         assert feed(b"0000000000000001\r\na\r\n0\r\n\r\n")[0] == b"a"
@@ -176,9 +168,33 @@ class TestExtensions:
 
     def test_the_extensions_of_a_body_have_a_limit_together(self):
         chunk = b"1;" + b"a" * 1023 + b"\r\nx\r\n"
-        most = MAX_EXTENSION_BYTES // 1024
+        most = LIMITS.limit_chunk_extensions // 1024
         assert feed(chunk * most + b"0\r\n\r\n")[1]
         assert refusal(chunk * (most + 1)) == 400
+
+
+class TestSize:
+    def test_a_stated_length_beyond_the_limit_is_refused_before_the_body_comes(self):
+        assert begin_body(20, NARROW).feed(b"x" * 20) == [b"x" * 20]
+        with pytest.raises(ProtocolError) as caught:
+            begin_body(21, NARROW)
+        assert caught.value.status == 413
+
+    def test_chunks_are_counted_together(self):
+        chunk = b"A\r\n0123456789\r\n"
+        assert feed(chunk * 2 + b"0\r\n\r\n", NARROW) == (b"0123456789" * 2, True, b"")
+        assert refusal(chunk * 2 + b"1\r\n", NARROW) == 413
+
+    def test_a_chunk_is_refused_by_its_size_and_not_waited_for(self):
+        assert refusal(b"15\r\n", NARROW) == 413
+        for size in (b"7fffffffffffffff", b"8000000000000000", b"ffffffffffffffff"):
+            assert refusal(size + b"\r\n") == 413
+
+    def test_nothing_but_the_empty_body_fits_into_nothing(self):
+        nothing = Limits(limit_request_body=0)
+        assert begin_body(0, nothing).done
+        assert begin_body(CHUNKED, nothing).feed(b"0\r\n\r\n") == []
+        assert refusal(b"1\r\n", nothing) == 413
 
 
 class TestTrailers:
@@ -201,8 +217,8 @@ class TestTrailers:
         assert refusal(b"0\r\nA: " + b"x" * 62 + b"\r\n\r\n", NARROW) == 431
         assert refusal(b"0\r\nA: " + b"x" * 100, NARROW) == 431
 
-    def test_all_trailers_together_may_be_as_long_as_a_head(self):
-        limits = HeadLimits(Limits(limit_request_field_size=100, limit_request_head=256))
+    def test_all_trailers_together_have_a_limit(self):
+        limits = Limits(limit_request_trailers=256)
         assert feed(b"0\r\n" + (b"A: " + b"x" * 80 + b"\r\n") * 3 + b"\r\n", limits)[1]
         assert refusal(b"0\r\n" + (b"A: " + b"x" * 80 + b"\r\n") * 4 + b"\r\n", limits) == 431
 

@@ -163,4 +163,4 @@ def test_a_chunked_body_is_the_sum_of_its_chunks(
 
 
 def test_every_refusal_of_a_chunked_body_is_a_client_error():
-    assert {expected for _, _, expected in CODINGS if isinstance(expected, int)} <= {400, 431, 501}
+    assert {expected for _, _, expected in CODINGS if isinstance(expected, int)} <= {400, 413, 431, 501}

@@ -21,7 +21,6 @@ from server_core.http.response import (
     PLAIN,
     SERVER,
     STATUS_LINES,
-    error_page,
     http_date,
 )
 
@@ -153,28 +152,3 @@ class TestDate:
 
     def test_fractions_of_a_second_are_cut_off(self):
         assert http_date(784111777.999) == "Sun, 06 Nov 1994 08:49:37 GMT"
-
-
-class TestErrorPage:
-    STATUSES = (400, 408, 414, 417, 431, 500, 501, 503, 505)
-
-    @pytest.mark.parametrize("status", STATUSES)
-    def test_a_page_says_the_status_and_nothing_else(self, status: int):
-        phrase = HTTPStatus(status).phrase
-        head, _, body = error_page(status, b"Date: now\r\n").decode("ascii").partition("\r\n\r\n")
-        assert body == f"{status} {phrase}\n"
-        assert head.split("\r\n") == [
-            f"HTTP/1.1 {status} {phrase}",
-            "Content-Type: text/plain",
-            f"Content-Length: {len(body)}",
-            "Date: now",
-            "Connection: close",
-        ]
-
-    def test_the_answer_to_head_has_the_length_but_not_the_body(self):
-        page = error_page(500, b"", head_only=True)
-        assert page.endswith(b"\r\n\r\n")
-        assert b"Content-Length: 26\r\n" in page
-
-    def test_a_page_on_a_connection_that_stays_open_does_not_say_close(self):
-        assert b"Connection" not in error_page(404, b"", keep_alive=True)

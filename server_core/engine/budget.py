@@ -1,0 +1,42 @@
+"""Counts what all clients of one worker together occupy: memory and temporary files; decides nothing but yes or no.
+
+Only bodies of requests and answers that their clients do not take are counted: the usual request never comes here.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+
+
+class Budget:
+    """``memory`` and ``space`` are bytes in use, of at most ``memory_limit`` and ``space_limit``."""
+
+    __slots__ = ("_lock", "memory", "memory_limit", "space", "space_limit")
+
+    def __init__(self, memory_limit: int, space_limit: int) -> None:
+        self.memory = self.space = 0
+        self.memory_limit = memory_limit
+        self.space_limit = space_limit
+        self._lock = Lock()
+
+    def take_memory(self, count: int, *, always: bool = False) -> bool:
+        """Occupy ``count`` bytes of memory if there is room, or ``always``; was it done?"""
+        with self._lock:
+            if self.memory + count > self.memory_limit and not always:
+                return False
+            self.memory += count
+            return True
+
+    def take_space(self, count: int) -> bool:
+        """Occupy ``count`` bytes of temporary files if there is room; was it done?"""
+        with self._lock:
+            if self.space + count > self.space_limit:
+                return False
+            self.space += count
+            return True
+
+    def give_back(self, memory: int, space: int) -> None:
+        """Occupy so many bytes less."""
+        with self._lock:
+            self.memory -= memory
+            self.space -= space
