@@ -16,6 +16,7 @@ from flask.helpers import get_debug_flag
 from flask_serve.loader import describe, load_app
 from server_core.config.layers import FRAMEWORK, Given, Layer, from_json, to_json
 from server_core.config.options import SettingsCommand, layers_from_click, settings_options
+from server_core.config.values import without_arguments
 from server_core.errors import AppLoadError, ConfigError, ServeError
 from server_core.gateway.loader import AppSpec, own_traceback
 from server_core.gateway.loader import describe as describe_error
@@ -85,7 +86,7 @@ def ask_application(info: ScriptInfo) -> Told:
     with os.fdopen(read, encoding="utf-8") as pipe:
         text = pipe.readline()  # not to the end: a process that the application started may hold the pipe for ever
     _, status = os.waitpid(pid, 0)
-    title = info.app_import_path or "the Flask application"
+    title = without_arguments(info.app_import_path or "the Flask application")
     if not text:
         code = os.waitstatus_to_exitcode(status)
         how = f"exited with status {code}" if code >= 0 else f"was killed by signal {-code}"

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from server_core.errors import ConfigError
 from server_core.exchange import Exchange
+from server_core.logs import open_log_file
 
 Atom = Callable[[Exchange], str]
 
@@ -145,7 +146,7 @@ class AccessLog:
         if path == "-":
             self._descriptor = 1
         elif path is not None:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
+            self._descriptor = open_log_file(path)
 
     def record(self, exchange: Exchange) -> None:
         """Take note of an exchange."""

@@ -21,6 +21,7 @@ from server_core.config.environment import environment_layer
 from server_core.config.files import file_layer
 from server_core.config.layers import Layer, Resolved, from_json, resolve, to_json
 from server_core.config.manual import show_config
+from server_core.config.values import without_arguments
 from server_core.errors import ConfigError, ServeError
 from server_core.gateway.loader import AppSpec
 
@@ -84,7 +85,7 @@ def tell(error: ServeError) -> None:
 def _spec(call: Call, resolved: Resolved) -> AppSpec:
     named = resolved.settings.application.wsgi_app
     if named is not None:
-        return AppSpec(named, named, path=call.spec.path if call.spec is not None else ())
+        return AppSpec(named, without_arguments(named), path=call.spec.path if call.spec is not None else ())
     if call.spec is None:
         raise ConfigError(
             f"no application was named: {call.command} module:callable, or wsgi_app in the file, "

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import logging.handlers
 import os
 import socket
+import stat
 import sys
 from collections.abc import Mapping
+from typing import TextIO
 from urllib.parse import urlsplit
 
 from server_core.errors import StartError
@@ -26,7 +29,7 @@ def error_log(logs: Logs, title: str) -> logging.Logger:
     """
     log = logging.Logger("prefork-serve", logs.loglevel.upper())
     handler: logging.Handler
-    handler = logging.StreamHandler(sys.stderr) if logs.errorlog == "-" else logging.FileHandler(logs.errorlog)
+    handler = logging.StreamHandler(sys.stderr if logs.errorlog == "-" else open_text(logs.errorlog))
     handler.setFormatter(logging.Formatter(_FORMAT, _DATE_FORMAT))
     log.addHandler(handler)
     if logs.syslog:
@@ -49,6 +52,30 @@ def syslog_handler(logs: Logs, title: str) -> logging.Handler:
     return handler
 
 
+def open_log_file(path: str, user: int = -1, group: int = -1) -> int:
+    """Open a log for appending; returns its descriptor.  One that does not exist is made, for ``user`` and ``group``.
+
+    An existing file keeps its owner, and root follows no link of somebody else's: a log may be in a directory where the
+    account that serves, or whoever has taken it over, makes links to files of others.  Raises OSError.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o640)
+    except FileExistsError:
+        if os.geteuid() == 0 and os.path.islink(path) and os.lstat(path).st_uid != 0:
+            raise OSError(errno.ELOOP, "it is a symbolic link that does not belong to root")
+        trusts_links = os.geteuid() != 0 or os.path.islink(path)
+        return os.open(path, flags if trusts_links else flags | os.O_NOFOLLOW)
+    if os.geteuid() == 0 and (user, group) != (-1, -1):
+        os.fchown(descriptor, user, group)
+    return descriptor
+
+
+def open_text(path: str) -> TextIO:
+    """A log as a text stream that writes each line at once.  Raises OSError."""
+    return open(open_log_file(path), "a", buffering=1, encoding="utf-8", errors="backslashreplace")
+
+
 def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> None:
     """Make sure, before anything runs, that both logs can be written, by the workers' user too.
 
@@ -58,11 +85,13 @@ def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> N
         if path is None or path == "-":
             continue
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o640)
+            descriptor = open_log_file(path, account.user, account.group)
+            status = os.fstat(descriptor)
+            os.close(descriptor)
         except OSError as error:
             raise StartError(f"cannot write the log {path} ({name}: {origins[name]}): {error.strerror}") from error
-        try:
-            if (account.user, account.group) != (-1, -1) and os.geteuid() == 0:
-                os.fchown(descriptor, account.user, account.group)
-        finally:
-            os.close(descriptor)
+        if stat.S_ISREG(status.st_mode) and not account.may_write(status):
+            raise StartError(
+                f"cannot write the log {path} ({name}: {origins[name]}) as {account.name or account.user} (user): "
+                "give the file to that account with chown, or remove it"
+            )

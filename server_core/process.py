@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import resource
+import stat
 import sys
 from dataclasses import dataclass
 
@@ -23,6 +24,17 @@ class Account:
     user: int = -1
     group: int = -1
     name: str = ""
+
+    def may_write(self, status: os.stat_result) -> bool:
+        """May it write a file of this owner, group and mode?  (Without a change of user nobody has to ask.)"""
+        if self.user in (-1, 0):
+            return True
+        if status.st_uid == self.user:
+            return bool(status.st_mode & stat.S_IWUSR)
+        groups = [self.group]
+        if self.name and self.group >= 0:
+            groups = os.getgrouplist(self.name, self.group)
+        return bool(status.st_mode & (stat.S_IWGRP if status.st_gid in groups else stat.S_IWOTH))
 
 
 def find_account(user: str | int | None, group: str | int | None, origins: tuple[str, str]) -> Account:

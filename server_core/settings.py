@@ -29,6 +29,7 @@ from server_core.config.values import (
     path,
     size,
     text,
+    without_arguments,
 )
 
 ACCESS_LOG_FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
@@ -48,6 +49,7 @@ class Application:
         None,
         optional(text("text", "APP")),
         flags=(),
+        mask=lambda app: app and without_arguments(app),
         default_text="none; `manage.py serve` and `flask serve` know their application",
         help="The application: module:callable, or 'module:factory(\"argument\")' for a function that is called once "
         "and returns it.  The plain command line takes it as its only argument.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ class Declaration:
     metavar: str
     env: Mapping[str, str]
     default_text: str
+    mask: Callable[[Any], Any] | None
 
 
 def setting(
@@ -36,6 +37,7 @@ def setting(
     metavar: str = "",
     env: Mapping[str, str] | None = None,
     default_text: str = "",
+    mask: Callable[[Any], Any] | None = None,
 ) -> T:
     """Declare a setting as a field of a frozen dataclass: ``name: type = setting(...)``.
 
@@ -43,12 +45,13 @@ def setting(
     that returns the value, already parsed, and a text that tells a person where it is from.  ``flags`` are the
     options on the command line: by default ``--`` and the name with dashes, and ``()`` for none.  ``metavar`` replaces
     that of the kind.  ``env`` maps further environment variables to the raw value that they mean, where ``{}`` stands
-    for their text.  ``default_text`` describes the default in the manual where the value alone would not.
+    for their text.  ``default_text`` describes the default in the manual where the value alone would not.  ``mask``
+    makes of a value that may hold a secret one that can be shown.
 
     Raises ValueError if the default is wrong.  The type that is returned is that of the values: what really comes
     back is a dataclass field, which is how ``dataclasses.field`` is typed too.
     """
-    declaration = Declaration(default, kind, help, flags, metavar or kind.metavar, env or {}, default_text)
+    declaration = Declaration(default, kind, help, flags, metavar or kind.metavar, env or {}, default_text, mask)
     metadata = {DECLARATION: declaration}
     if callable(default):
         result: Any = field(default_factory=lambda: default()[0], metadata=metadata)

@@ -92,4 +92,4 @@ def show_config(resolved: Resolved) -> str:
 
 def _shown(setting: Setting, resolved: Resolved) -> str:
     value: Any = getattr(getattr(resolved.settings, setting.section), setting.name)
-    return setting.kind.show(value) or "(none)"
+    return setting.kind.show(setting.mask(value) if setting.mask else value) or "(none)"

@@ -37,6 +37,7 @@ class Setting:
     platform_variables: Mapping[str, str]
     default_text: str
     raw_default: object
+    mask: Callable[[Any], Any] | None
 
     def default(self) -> tuple[Any, str]:
         """The value if nobody gives one, and its origin: "default", or with the reason where it was computed."""
@@ -103,6 +104,7 @@ def _setting(section: str, field: dataclasses.Field[Any]) -> Setting:
         platform_variables=declaration.env,
         default_text=declaration.default_text,
         raw_default=declaration.default,
+        mask=declaration.mask,
     )
 
 

@@ -69,6 +69,12 @@ def _line(raw: object) -> str:
     return value
 
 
+def without_arguments(target: str) -> str:
+    """An application's name as everybody may see it: the arguments of a factory can be secrets."""
+    name, bracket, arguments = target.partition("(")
+    return f"{name}(...)" if bracket and arguments.strip(" )") else target
+
+
 def path(name: str = "path", metavar: str = "FILE") -> Kind[str]:
     """A path in the file system, as text; Python files may also give a ``pathlib.Path``."""
     return Kind(name, metavar, lambda raw: _line(os.fspath(raw) if isinstance(raw, os.PathLike) else raw), str)

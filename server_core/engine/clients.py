@@ -31,21 +31,24 @@ class Clients(dict[int, Connection]):
         self._full_until = 0.0
         self._peak = 0
 
-    def full(self, idle_seconds: float) -> bool:
-        """Is there no room for another connection, not even by closing some that wait for their client?
+    def full(self) -> bool:
+        """Is there no room for another connection, not even by closing some that wait for their client?"""
+        if len(self) < self.most:
+            return False
+        now = monotonic()
+        if now >= self._full_until and any(connection.state == HEAD for connection in list(self.values())):
+            return False
+        if now >= self._full_until:
+            self._full_until = now + FULL_SECONDS
+        return True
+
+    def make_room(self, idle_seconds: float) -> None:
+        """For a new connection: close those that have been waiting for their client the longest, if there is no room.
 
         ``idle_seconds`` is how long a connection without a request is kept.
         """
         if len(self) < self.most:
-            return False
-        now = monotonic()
-        if now < self._full_until or not self._make_room(idle_seconds):
-            self._full_until = now + FULL_SECONDS
-            return True
-        return False
-
-    def _make_room(self, idle_seconds: float) -> bool:
-        """Close those that have been waiting for their client the longest; False when all are busy."""
+            return
         waiting = sorted(
             (connection.deadline - (idle_seconds if connection.idle else self._head_seconds), descriptor)
             for descriptor, connection in list(self.items())
@@ -63,7 +66,6 @@ class Clients(dict[int, Connection]):
             evicted += 1
             if evicted >= len(waiting) * EVICTED_PART:
                 break
-        return evicted > 0
 
     def meet_deadlines(self, now: float) -> bool:
         """Tell those whose time is over; False when there may be more of them."""

@@ -123,7 +123,8 @@ class Engine:
         self._watcher_gate = Lock()
         self._watcher_gate.acquire()
         # descriptors that are no connections
-        full = self._full if limits.full_policy == "wait" else lambda: False
+        self._refuses = limits.full_policy == "refuse"
+        full = (lambda: False) if self._refuses else self._connections.full
         self._acceptor = Acceptor(sites, self._poller, self._admit, full, threads > 1, log)
         self._readers: dict[int, Callable[[], None]] = {}
         self._wake_read, self._wake_write = os.pipe()
@@ -277,18 +278,16 @@ class Engine:
             self._readers[descriptor]()
 
     def _admit(self, sock: socket.socket, peer: object, site: Site) -> None:
-        if self.limits.full_policy == "refuse" and self._full():
+        if self._refuses and self._connections.full():
             self._turn_away(sock)
             return
+        self._connections.make_room(self.idle_seconds)
         address, port = peer_of(peer)
         connection = Connection(self, sock, address, port, site, self.now)
         if self._draining:
             connection.deadline = self.now + DRAIN_IDLE_SECONDS
         self._connections[connection.descriptor] = connection
         self._poller.add_connection(connection.descriptor)
-
-    def _full(self) -> bool:
-        return self._connections.full(self.idle_seconds)
 
     def _turn_away(self, sock: socket.socket) -> None:
         """All connections are busy: tell a new client to come again later."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from server_core.config.values import without_arguments
 from server_core.errors import AppLoadError
 
 Application = Callable[..., Any]
@@ -31,6 +32,11 @@ class AppSpec:
     loader: str = "server_core.gateway.loader:load_target"
     path: tuple[str, ...] = field(default_factory=tuple)
 
+    @property
+    def called(self) -> str:
+        """What people may read."""
+        return self.title or without_arguments(self.target)
+
     def load(self) -> Application:
         """Import the application.  Raises AppLoadError, with the traceback when the application's code is at fault."""
         sys.path[:0] = [entry for entry in self.path if entry not in sys.path]
@@ -40,9 +46,9 @@ class AppSpec:
         except AppLoadError:
             raise
         except BaseException as error:  # SystemExit while importing is the application's failure, not our end
-            raise AppLoadError(f"{self.title or self.target} raised {describe(error)} on import", own_traceback())
+            raise AppLoadError(f"{self.called} raised {describe(error)} on import", own_traceback())
         if not callable(application):
-            raise AppLoadError(f"{self.title or self.target} is not callable: it is a {type(application).__name__}")
+            raise AppLoadError(f"{self.called} is not callable: it is a {type(application).__name__}")
         return application  # type: ignore[no-any-return]
 
 
@@ -74,17 +80,18 @@ def load_target(target: str) -> Application:
 
     Raises AppLoadError with one sentence for a name that is not there; what the module itself raises goes through.
     """
+    shown = without_arguments(target)
     module_name, _, expression = target.partition(":")
     if not module_name or module_name.startswith("."):
-        raise AppLoadError(f"the application {target!r} names no module: write it as module:callable")
-    names, arguments, keywords = _parse(target, expression)
+        raise AppLoadError(f"the application {shown!r} names no module: write it as module:callable")
+    names, arguments, keywords = _parse(shown, expression)
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         # Only when the named module itself (or its package) is missing is it the name that is wrong.
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
             raise AppLoadError(
-                f"no module named {error.name!r}, so the application {target!r} cannot be imported: "
+                f"no module named {error.name!r}, so the application {shown!r} cannot be imported: "
                 "check the name, or set chdir to the folder that holds it"
             )
         raise
@@ -102,17 +109,17 @@ def load_target(target: str) -> Application:
         raise AppLoadError(f"module {module_name!r} has no {missing}: write the application as module:callable")
     if arguments is not None:
         if not callable(found_here):
-            raise AppLoadError(f"{target!r} calls what is not callable: it is a {type(found_here).__name__}")
+            raise AppLoadError(f"{shown!r} calls what is not callable: it is a {type(found_here).__name__}")
         found_here = found_here(*arguments, **keywords)
     if not callable(found_here):
-        raise AppLoadError(f"the application {target!r} is not callable: it is a {type(found_here).__name__}")
+        raise AppLoadError(f"the application {shown!r} is not callable: it is a {type(found_here).__name__}")
     return found_here  # type: ignore[no-any-return]
 
 
-def _parse(target: str, expression: str) -> tuple[list[str], list[Any] | None, dict[str, Any]]:
+def _parse(shown: str, expression: str) -> tuple[list[str], list[Any] | None, dict[str, Any]]:
     """The names on the way to the object, and the literal arguments of a factory (None when it is no call)."""
     refusal = AppLoadError(
-        f'the application {target!r} is neither module:callable nor module:factory("literal", key=1): '
+        f'the application {shown!r} is neither module:callable nor module:factory("literal", key=1): '
         "only literals can be arguments"
     )
     if not expression:

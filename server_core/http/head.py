@@ -34,6 +34,7 @@ _is_target = re.compile(rf"[{TARGET_CHAR}]+").fullmatch
 _is_path = re.compile(rf"/[{TARGET_CHAR}]*").fullmatch
 _is_version = re.compile(r"HTTP/([0-9])\.([0-9])").fullmatch
 _is_field_line = re.compile(rf"[{TCHAR}]+:{FIELD_VALUE}").fullmatch
+_begins_with_method = re.compile(rf"[{TCHAR}]{{1,{MAX_METHOD}}} ").match
 _may_begin = re.compile(rf"[{TCHAR}\r]").match
 
 #: method, target, minor version, the block of field lines, length of the head in the buffer
@@ -100,6 +101,8 @@ def _judge(text: str, limits: HeadLimits) -> int | None:
         # Without the line's end, also when only the CR of it has come.
         length = (len(text) - text.endswith("\r") if newline < 0 else newline - 1) - position
         if length > limit:
+            if position == start and not _begins_with_method(text, start):  # RFC 9112, 3: 414 is for targets
+                raise ProtocolError(400, "the method is not a token")
             raise ProtocolError(status, f"a line of more than {limit} bytes ({setting})")
         if position + length - start > limits.head:
             raise ProtocolError(431, f"a head of more than {limits.head} bytes (limit_request_head)")

@@ -25,7 +25,7 @@ from server_core.errors import AppLoadError
 from server_core.gateway.environ import base_environ
 from server_core.gateway.loader import Application, AppSpec
 from server_core.listeners import Listener
-from server_core.logs import syslog_handler
+from server_core.logs import open_text, syslog_handler
 from server_core.process import raise_open_files, set_title
 from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Settings
@@ -152,7 +152,7 @@ class Post:
 
     def _errors(self) -> TextIO:
         path = self.settings.logs.errorlog
-        return sys.stderr if path == "-" else open(path, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
+        return sys.stderr if path == "-" else open_text(path)
 
     def _read_signals(self) -> None:
         if signal.SIGTERM in self._signals.read():

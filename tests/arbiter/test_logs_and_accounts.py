@@ -13,7 +13,7 @@ import sys
 
 import pytest
 from live import PATIENCE, eventually
-from scenes import NO_BYTE_CODE, stop, write_module
+from scenes import NO_BYTE_CODE, stop, title, write_module
 
 COMMAND = [sys.executable, "-m", "server_core"]
 LINE = r'^127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "GET /\?a=b HTTP/1\.1" 200 \d+ "-" "probe"$'
@@ -204,6 +204,66 @@ def test_logs_and_sockets_belong_to_the_account_that_serves(serve, open_director
     read_when(access, "GET /")
     stop(server)
     assert not path.exists()
+
+
+@as_root
+@pytest.mark.parametrize("flag", ["--access-logfile", "--error-logfile"])
+def test_root_neither_follows_a_strangers_link_nor_gives_away_what_is_there(serve, open_directory, flag):
+    nobody = pwd.getpwnam("nobody")
+    secret = open_directory / "shadow"
+    secret.write_text("root:secret\n")
+    secret.chmod(0o640)
+    link = open_directory / "server.log"
+    link.symlink_to(secret)
+    os.chown(link, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+    for path, why in (
+        (link, "symbolic link that does not belong to root"),
+        (secret, "as nobody (user): give the file"),
+    ):
+        server = serve(flag, str(path), "-u", "nobody", "simple:app", wait=False)
+        assert server.wait() == 1
+        assert server.text.count("\n") == 1
+        assert f"cannot write the log {path}" in server.text
+        assert why in server.text
+    assert secret.read_text() == "root:secret\n"
+    assert secret.stat().st_uid == 0
+
+
+@as_root
+def test_a_log_that_is_there_is_written_on_if_the_account_may(serve, open_directory):
+    nobody = pwd.getpwnam("nobody")
+    log = open_directory / "access.log"
+    log.write_text("before\n")
+    os.chown(log, nobody.pw_uid, nobody.pw_gid)
+    write_module(open_directory, TELLS_WHO_IT_IS)
+    arguments = ("--access-logfile", str(log), "-w", "1", "-u", "nobody", "site_app:app")
+    server = serve(*arguments, cwd=open_directory, env=NO_BYTE_CODE)
+    server.get()
+    read_when(log, "before\n.*GET /")
+    stop(server)
+
+
+def test_no_secret_of_the_command_line_is_in_titles_or_logs(serve, tmp_path):
+    write_module(
+        tmp_path,
+        """
+        def make(secret):
+            def app(environ, start_response):
+                start_response("200 OK", [("Content-Length", "0")])
+                return []
+            return app
+        """,
+    )
+    server = serve("-w", "1", 'site_app:make("s3cret")', cwd=tmp_path)
+    server.get()
+    for role in ("arbiter", "forkserver", "worker"):
+        for pid in server.processes(role):
+            assert "s3cret" not in title(pid)
+            assert "site_app:make(...)" in title(pid)
+    server.signal(signal.SIGHUP)
+    server.read_until("Generation 2 has taken over")
+    stop(server)
+    assert "s3cret" not in server.text
 
 
 @as_root

@@ -126,6 +126,13 @@ def test_a_jitter_without_a_limit_is_refused() -> None:
     assert resolved.settings.workers.max_requests_jitter == 50
 
 
+def test_the_proxy_protocol_needs_a_version_and_somebody_who_speaks_it() -> None:
+    assert "name the proxies that speak it" in refusal(layer(FILE, proxy_protocol="v1"))
+    assert "set proxy_protocol to v1, v2 or any" in refusal(layer(FILE, proxy_allow_ips="10.0.0.1"))
+    resolved = from_command_line(proxy_protocol="v2", proxy_allow_ips="*")
+    assert resolved.settings.proxy.proxy_protocol == "v2"
+
+
 @pytest.mark.parametrize("name", ["limit_request_line", "limit_request_field_size"])
 def test_a_part_of_the_head_may_not_be_larger_than_the_head(name: str) -> None:
     message = refusal(layer(FILE, **{name: "16KB", "limit_request_head": "8KB"}))

@@ -70,6 +70,16 @@ def test_what_is_in_force_is_shown_with_value_and_origin_in_columns() -> None:
     assert len(origins) == 1
 
 
+def test_the_arguments_of_a_factory_may_be_secrets_and_are_not_shown() -> None:
+    layer = layer_from_mapping(COMMAND_LINE, {"wsgi_app": 'shop:create_app("s3cret")'}, lambda name: "APP")
+    shown = show_config(resolve([layer]))
+    assert "s3cret" not in shown
+    assert "shop:create_app(...) " in shown
+    assert "shop:create_app() " in show_config(
+        resolve([layer_from_mapping(COMMAND_LINE, {"wsgi_app": "shop:create_app()"}, lambda name: "APP")])
+    )
+
+
 def test_what_is_shown_can_be_given_back() -> None:
     before = resolve([Layer(COMMAND_LINE, {})])
     text = {name: setting.kind.show(setting.default()[0]) for name, setting in SETTINGS.items()}

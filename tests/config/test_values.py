@@ -19,6 +19,7 @@ NUMBER = values.integer(0, 100)
 SPAN = values.duration("0", "24h")
 SIZE = values.size("0", "1TB")
 NAMES = values.list_of(values.text(), "list of texts")
+PAIRS = values.pairs("header", "NAME: VALUE")
 ADDRESSES = values.list_of(values.address(), "list of addresses")
 
 
@@ -80,6 +81,10 @@ ADDRESSES = values.list_of(values.address(), "list of addresses")
         (values.networks(), ["*"], values.EVERYONE),
         (values.networks(), "10.0.0.1, ::1", (ipaddress.ip_network("10.0.0.1"), ipaddress.ip_network("::1"))),
         (values.networks(), ["10.0.0.0/8"], (ipaddress.ip_network("10.0.0.0/8"),)),
+        (PAIRS, "X-Scheme: https, X-Ssl:on", (("x-scheme", "https"), ("x-ssl", "on"))),
+        (PAIRS, ["X-Url: http://a"], (("x-url", "http://a"),)),
+        (PAIRS, {"X-Scheme": "https"}, (("x-scheme", "https"),)),
+        (PAIRS, "", ()),
         (values.optional(NUMBER), None, None),
         (values.optional(NUMBER), " ", None),
         (values.optional(NUMBER), "5", 5),
@@ -163,6 +168,10 @@ def test_a_right_value_is_read(kind: Kind[Any], raw: object, value: object) -> N
         (values.networks(), "proxy.local", "is not an IP address"),
         (values.networks(), "10.0.0.1,*", "is everyone"),
         (values.networks(), 5, "is not text"),
+        (PAIRS, "X-Scheme", "is no header: write NAME: VALUE"),
+        (PAIRS, "X-Scheme:", "is no header"),
+        (PAIRS, "X_Scheme: https", "is no header"),
+        (PAIRS, 5, "is not text"),
         (values.optional(NUMBER), "x", "is not a whole number"),
     ],
 )
@@ -192,6 +201,7 @@ def test_a_wrong_value_is_refused_with_a_phrase_that_says_what_is_right(
         (values.networks(), (), ""),
         (values.networks(), values.EVERYONE, "*"),
         (values.networks(), (ipaddress.ip_network("10.0.0.1"), ipaddress.ip_network("::/8")), "10.0.0.1,::/8"),
+        (PAIRS, (("x-scheme", "https"), ("x-ssl", "on")), "x-scheme: https,x-ssl: on"),
         (values.optional(SPAN), None, ""),
     ],
 )
@@ -221,6 +231,7 @@ _values_of_a_kind = st.one_of(
     st.tuples(st.just(values.octal_mode()), st.integers(0, 0o777)),
     st.tuples(st.just(NAMES), st.lists(_item).map(tuple)),
     st.tuples(st.just(values.networks()), st.lists(_network, max_size=4).map(tuple)),
+    st.tuples(st.just(PAIRS), st.lists(st.tuples(st.from_regex(r"[a-z0-9-]+", fullmatch=True), _item)).map(tuple)),
     st.tuples(st.just(values.optional(values.text())), st.none() | _word),
 )
 

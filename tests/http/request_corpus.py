@@ -33,6 +33,8 @@ REQUEST_LINES: list[Case] = [
     ("a method in lower case is another method", _get(method=b"get"), ["get /"]),
     ("a method of 32 characters", _get(method=b"M" * 32), ["M" * 32 + " /"]),
     ("a method of 33 characters", _get(method=b"M" * 33), 400),
+    ("a method longer than the longest line", _get(method=b"M" * 9000), 400),
+    ("a target longer than the longest line", _get(b"/" + b"a" * 9000), 414),
     ("a query", _get(b"/a/b?c=d&e?f"), ["GET /a/b?c=d&e?f"]),
     ("percent signs stay as they are", _get(b"/%41%2fb%zz?%20"), ["GET /%41%2fb%zz?%20"]),
     ("a path that looks like an authority", _get(b"//evil.example/x"), ["GET //evil.example/x"]),
