@@ -275,10 +275,11 @@ class Limits:
         "a temporary file; 0 sends all of it to a file.",
     )
     response_file_size: int = setting(
-        "1GB",
+        "64MB",
         size("0", "1TB"),
-        help="How large that temporary file may become, in bytes; beyond it the application waits for the client.  0 "
-        "means that no file is used.",
+        help="How large that temporary file may become, in bytes; beyond it the application waits for the client, "
+        "while another thread takes its place: with sync still only one of them runs the application.  0 means that no "
+        "file is used.",
     )
     limit_buffer_memory: int = setting(
         "64MB",
@@ -290,7 +291,8 @@ class Limits:
         "8GB",
         size("0", "1PB"),
         help="How much space the temporary files of one worker may have together, in bytes.  Beyond it, a body that "
-        "needs a file is answered 503 with Retry-After, and a response waits for its client in the application.",
+        "needs a file is answered 503 with Retry-After.  Responses have a thirty-second part of it; beyond "
+        "that the application waits for the client.",
     )
 
 

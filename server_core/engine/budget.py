@@ -27,10 +27,10 @@ class Budget:
             self.memory += count
             return True
 
-    def take_space(self, count: int) -> bool:
-        """Occupy ``count`` bytes of temporary files if there is room; was it done?"""
+    def take_space(self, count: int, part: float = 1) -> bool:
+        """Occupy ``count`` bytes of temporary files if there is room in this part of the space; was it done?"""
         with self._lock:
-            if self.space + count > self.space_limit:
+            if self.space + count > self.space_limit * part:
                 return False
             self.space += count
             return True

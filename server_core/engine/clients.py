@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import monotonic
 
 from server_core.engine.connection import Connection
-from server_core.engine.outlet import HEAD, LINGER
+from server_core.engine.outlet import HEAD, LINGER, WRITE
 from server_core.process import give_memory_back
 
 #: so many deadlines are met in one go, and other clients have their turn before the next
@@ -66,6 +66,17 @@ class Clients(dict[int, Connection]):
             evicted += 1
             if evicted >= len(waiting) * EVICTED_PART:
                 break
+
+    def cut_slowest(self) -> bool:
+        """End the connection that has been taking a finished answer for the longest; False when there is none."""
+        taking = [connection for connection in list(self.values()) if connection.state == WRITE]
+        for connection in sorted(taking, key=lambda connection: connection.since):
+            if connection.claim(False):
+                if connection.state == WRITE:
+                    connection.reset()
+                    return True
+                connection.rest()
+        return False
 
     def meet_deadlines(self, now: float) -> bool:
         """Tell those whose time is over; False when there may be more of them."""

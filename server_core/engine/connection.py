@@ -115,7 +115,7 @@ class Connection(Outlet):
             refuse = self._refuse if state == HEAD else self._refuse_body
             refuse(ProtocolError(408, f"the request did not arrive in time ({setting}, min_data_rate)"))
         elif state == WRITE:
-            self._reset()
+            self.reset()
         else:
             self._close()
 
@@ -216,8 +216,8 @@ class Connection(Outlet):
         self._body = body
         self._spool = Spool(engine.limits.body_buffer_size, engine.budget)
         self.state = BODY
-        self._since = monotonic()
-        self.deadline = self._since + engine.timeouts.body_timeout
+        self.since = monotonic()
+        self.deadline = self.since + engine.timeouts.body_timeout
         if expects and not self._buffer:  # RFC 9110, 10.1.1: not needed when the body is on its way already
             try:
                 self._send(CONTINUE)

@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from logging import Logger
 from math import inf
 from threading import Lock, get_ident
@@ -29,6 +30,7 @@ from server_core.engine.clients import Clients
 from server_core.engine.connection import Connection
 from server_core.engine.crew import Crew, Seat
 from server_core.engine.outlet import LINGER_SECONDS, RECEIVE, Outlet
+from server_core.engine.places import Places
 from server_core.engine.poller import HANGUP, READABLE, Events, Poller
 from server_core.engine.site import Site
 from server_core.exchange import Exchange
@@ -109,6 +111,7 @@ class Engine:
         self._connections = Clients(worker_connections or limits.worker_connections, timeouts.head_timeout)
         self._told_not_believed = False
         self._ready: deque[tuple[int, int]] = deque()
+        self._later: deque[tuple[int, int]] = deque()  # those who had their turn and have more to do
         self._poller = Poller()
         self._poll = self._poller.poll
         self._threads = threads
@@ -119,6 +122,7 @@ class Engine:
         self._draining = False
         self._was_empty = False
         self.crew = Crew()
+        self._places = Places(self._substitute, self._wake)
         self.watcher_sleeps = False
         self._watcher_gate = Lock()
         self._watcher_gate.acquire()
@@ -156,6 +160,7 @@ class Engine:
     def stop(self) -> None:
         """Return from ``serve`` and ``watch`` as soon as each thread comes back from the application."""
         self._stopped = True
+        self._places.close()
         self._wake()
         self.wake_watcher()
 
@@ -173,11 +178,21 @@ class Engine:
 
     # -- the threads
 
-    def serve(self) -> None:
-        """Handle events until the engine has stopped.  Called by each application thread."""
+    def serve(self, substitute: bool = False) -> None:
+        """Handle events until the engine has stopped, or a ``substitute`` is not needed any more.
+
+        Called by each application thread.
+        """
         seat = Seat()
         crew = self.crew
+        places = self._places
         while not self._stopped:
+            if places.wanted and places.hand_over():
+                crew.replace(None)
+                if substitute:
+                    return
+                places.wait()
+                continue
             if crew.blocking:
                 self._take_one()
                 continue
@@ -191,7 +206,7 @@ class Engine:
         What it leaves in the deque must not wait for the leader's next event.
         """
         self.wake_watcher()
-        if self._ready:
+        if self._ready or self._later:
             self._wake()
 
     def _lead(self, seat: Seat) -> None:
@@ -209,7 +224,7 @@ class Engine:
                     continue  # sending may have made further events
                 if self._turn_ended is not None:  # for those whose answers did not wait for the turn's end
                     self._turn_ended()
-                if self._stopped or crew.blocking:
+                if self._stopped or crew.blocking or self._places.wanted:
                     crew.step_down(seat)
                     break
                 ready.extend(self._wait(-1))
@@ -245,13 +260,21 @@ class Engine:
             self._turn_ended()
 
     def _wait(self, most: int) -> Events:
-        events = self._poll(self._pause, most)
+        """What there is to do next, ``most`` of it (-1: all).  Who comes anew goes before those who had a turn."""
+        later = self._later
+        events = self._poll(0 if later else self._pause, most)
         now = self.now = monotonic()
         if now >= self._next_tick and self._tick_lock.acquire(False):
             try:
                 self._tick(now)
             finally:
                 self._tick_lock.release()
+        if later and (most < 0 or not events):
+            try:
+                for _ in range(len(later) if most < 0 else 1):
+                    events.append(later.popleft())
+            except IndexError:  # another thread has taken them
+                pass
         return events
 
     def _handle(self, descriptor: int, mask: int) -> None:
@@ -313,6 +336,29 @@ class Engine:
 
     # -- what connections call
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """For the time of a ``with`` block this thread waits for its client, and others run the application."""
+        crew = self.crew
+        if crew.leader is not None and crew.leader_thread == get_ident():
+            self._flush()
+            crew.step_down(crew.leader)
+            crew.replace(None)
+        with self._places.away():
+            yield
+
+    def _substitute(self) -> None:
+        try:
+            self.serve(substitute=True)
+        except BaseException:
+            # A worker that has lost a thread unnoticed serves worse and worse; a dead worker is replaced.
+            self.log.critical("A thread of the worker ended by an error in the server itself", exc_info=True)
+            os._exit(1)
+
+    def cut_slowest(self) -> bool:
+        """There is no room for answers any more: cut off who has been taking one for the longest; was there one?"""
+        return self._connections.cut_slowest()
+
     def speaks_proxy(self, address: str) -> bool:
         """Does this peer begin its connections with the PROXY protocol?"""
         return self.proxy.proxy_protocol != "off" and trusted(address, self.proxy.proxy_allow_ips)
@@ -336,11 +382,11 @@ class Engine:
             self._acceptor.resume()
 
     def requeue(self, descriptor: int) -> None:
-        """There is more to do for this connection, which no event will tell; behind all that waits already.
+        """There is more to do for this connection, which no event will tell; behind all others who have come.
 
         HANGUP, because the end of the stream may be among what was missed.
         """
-        self._ready.append((descriptor, READABLE | HANGUP))
+        self._later.append((descriptor, READABLE | HANGUP))
         # The leader looks here before it waits again.  Anybody else may be busy for long, or park, while all who could
         # handle this wait for events.
         if self.crew.leader_thread != get_ident() and self._threads > 1:
@@ -408,7 +454,7 @@ class Engine:
         """The leader is in a long request: nobody's finished answer waits for it, and somebody else takes the lead."""
         if self.pending:
             self._flush()
-            if self._ready:
+            if self._ready or self._later:
                 self._wake()
         self.crew.replace(leader)
 

@@ -8,11 +8,15 @@ here at once: hence the lock, which only connections with remains ever pay for.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import socket
+import sys
+import termios
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import Lock
 from time import monotonic
 
@@ -20,6 +24,16 @@ from server_core.engine.budget import Budget
 from server_core.gateway.wsgi import ClientGone
 
 _SENDFILE_MOST = 1 << 22
+#: of the space for temporary files: the rest is for bodies, which have no other way, and a disk is slower than a client
+RESPONSES_PART = 1 / 32
+
+
+def queued(sock: socket.socket) -> int:
+    """How many bytes the kernel holds that the peer has not acknowledged; 0 where it does not tell."""
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
+    except OSError:
+        return 0
 
 
 class FileSlice:
@@ -38,13 +52,14 @@ class Outbox:
     """What is left to send on one connection, in order; ``size`` is the number of bytes.
 
     Up to ``memory_limit`` bytes are kept in memory, ``file_limit`` more in a file, if the worker's ``budget`` has room
-    for them; beyond that ``send`` waits, as long as the client takes something every ``write_timeout`` seconds;
-    ``progress`` is called meanwhile.
+    for them; beyond that ``send`` waits, ``away`` from its place, as long as the client takes something every
+    ``write_timeout`` seconds; ``progress`` is called meanwhile.
     """
 
     __slots__ = tuple(
         (
-            "_budget _file_limit _items _limit _lock _memory _memory_limit _progress _socket _space _write_timeout size"
+            "_away _budget _file_limit _items _limit _lock _memory _memory_limit _progress _socket _space "
+            "_write_timeout size"
         ).split()
     )
 
@@ -55,6 +70,7 @@ class Outbox:
         file_limit: int,
         write_timeout: float,
         budget: Budget,
+        away: Callable[[], AbstractContextManager[None]],
         progress: Callable[[], None],
     ) -> None:
         self._socket = sock
@@ -63,6 +79,7 @@ class Outbox:
         self._limit = memory_limit + file_limit
         self._write_timeout = write_timeout
         self._budget = budget
+        self._away = away
         self._progress = progress
         self._items: deque[memoryview | FileSlice] = deque()
         self._memory = self._space = 0  # what is taken from the budget
@@ -83,11 +100,9 @@ class Outbox:
                 return
         try:
             self.add(left)
-        except OSError:
-            # No room anywhere, so this thread waits for the client: at most one block for each is kept in spite of it.
-            with self._lock:
-                self._keep(left, always=True)
-            self._wait_until(0)
+        except OSError:  # no room anywhere: this block is kept in spite of it, and the next has to wait
+            self.add_always(left)
+            self._wait_until(self.size // 2)
             return
         self._push()
         if self.size > self._limit:
@@ -111,15 +126,18 @@ class Outbox:
         writable = select.poll()
         writable.register(self._socket.fileno(), select.POLLOUT)
         deadline = monotonic() + self._write_timeout
-        while self.size > size:
-            before = self.size
-            writable.poll(min(self._write_timeout, 1.0) * 1000)
-            self._push()
-            if self.size < before:
-                deadline = monotonic() + self._write_timeout
-                self._progress()  # slow, but alive, and so is the worker
-            elif monotonic() > deadline:
-                raise ClientGone("the client does not take the answer (write_timeout)")
+        unsent = queued(self._socket)
+        with self._away():
+            while self.size > size:
+                before = self.size + unsent
+                writable.poll(min(self._write_timeout, 1.0) * 1000)
+                self._push()
+                unsent = queued(self._socket)
+                if self.size + unsent < before:
+                    deadline = monotonic() + self._write_timeout
+                    self._progress()  # slow, but alive, and so is the worker
+                elif monotonic() > deadline:
+                    raise ClientGone("the client does not take the answer (write_timeout)")
 
     def add(self, data: bytes | memoryview) -> None:
         """Keep ``data`` behind all that is kept already.  Raises OSError when there is no room for it."""
@@ -131,6 +149,11 @@ class Outbox:
             if not (fits and self._keep(view, always=False)):
                 self._add_to_file(view)
 
+    def add_always(self, data: bytes | memoryview) -> None:
+        """Keep ``data`` in memory, room or not."""
+        with self._lock:
+            self._keep(memoryview(data), always=True)
+
     def _keep(self, view: memoryview, always: bool) -> bool:
         if not self._budget.take_memory(len(view), always=always):
             return False
@@ -140,7 +163,7 @@ class Outbox:
         return True
 
     def _add_to_file(self, data: memoryview) -> None:
-        if not self._file_limit or not self._budget.take_space(len(data)):
+        if not self._file_limit or not self._budget.take_space(len(data), RESPONSES_PART):
             raise OSError(errno.ENOSPC, "no room for temporary files (response_file_size, limit_temp_space)")
         self._space += len(data)
         last = self._items[-1] if self._items else None

@@ -7,17 +7,13 @@ back, so that no wake-up is lost.  An answer that waits for the end of the turn 
 
 from __future__ import annotations
 
-import fcntl
 import socket
 import struct
-import sys
-import termios
 from threading import Lock, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from server_core.engine.outbox import Outbox
-from server_core.gateway.wsgi import ClientGone
+from server_core.engine.outbox import Outbox, queued
 
 if TYPE_CHECKING:
     from server_core.engine.engine import Engine
@@ -37,21 +33,13 @@ NOTHING = bytearray()
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
-def unsent(sock: socket.socket) -> int:
-    """How many bytes the kernel holds that the peer has not acknowledged; 0 where it does not tell."""
-    try:
-        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
-    except OSError:
-        return 0
-
-
 class Outlet:
     """A gateway's Sink on a socket.  ``deadline`` (monotonic seconds) is when the present state has lasted too long."""
 
     __slots__ = tuple(
         (
-            "_buffer _engine _handed _keep_alive _out _outbox _queued _receive _seen _send _since _socket _taken "
-            "_unread claim deadline descriptor late missed release state"
+            "_buffer _engine _handed _keep_alive _out _outbox _queued _receive _seen _send _socket _taken "
+            "_unread claim deadline descriptor late missed release since state"
         ).split()
     )
 
@@ -66,7 +54,7 @@ class Outlet:
         self._keep_alive = True
         self._out = b""  # the end of an answer, waiting for the end of the turn
         self._outbox: Outbox | None = None
-        self._since = 0.0  # when the body, the rest of an answer or the lingering began
+        self.since = 0.0  # when the body, the rest of an answer or the lingering began
         # Of that rest of an answer, in bytes: what the kernel was handed, what it had before, what the client took.
         self._handed = self._queued = self._taken = 0
         lock = Lock()
@@ -103,9 +91,8 @@ class Outlet:
             if outbox.size:
                 try:
                     outbox.add(data)
-                except OSError as error:  # no room for a temporary file: the answer cannot be completed
-                    self._close()
-                    raise ClientGone("the end of the answer cannot be kept") from error
+                except OSError:
+                    outbox.add_always(data)  # the last block of several: the others have found room
                 self._begin_write()
                 self._write_on()
                 return
@@ -139,10 +126,7 @@ class Outlet:
                 self._close()
                 return
             if sent != len(data):
-                try:
-                    self._kept().add(memoryview(data)[sent:])
-                except OSError as error:
-                    self._engine.log.error("The rest of an answer cannot be kept: %s. Its connection is cut.", error)
+                if not self._keep_rest(memoryview(data)[sent:]):
                     self._close()
                     return
                 self._begin_write()
@@ -161,6 +145,18 @@ class Outlet:
         else:
             self._close()
 
+    def _keep_rest(self, data: memoryview) -> bool:
+        """Keep what the socket does not take; whoever has been taking an answer for the longest makes room for it."""
+        while True:
+            try:
+                self._kept().add(data)
+            except OSError as error:
+                if not self._engine.cut_slowest():
+                    self._engine.log.error("The rest of an answer cannot be kept: %s. Its connection is cut.", error)
+                    return False
+            else:
+                return True
+
     def _kept(self) -> Outbox:
         if self._outbox is None:
             engine = self._engine
@@ -170,6 +166,7 @@ class Outlet:
                 engine.limits.response_file_size,
                 engine.timeouts.write_timeout,
                 engine.budget,
+                engine.away,
                 engine.progress,
             )
         return self._outbox
@@ -177,23 +174,23 @@ class Outlet:
     def _begin_write(self) -> None:
         """The answer is complete, and its client has not taken all of it."""
         self.state = WRITE
-        self._since = monotonic()
+        self.since = monotonic()
         self._handed = self._taken = 0
-        self._queued = unsent(self._socket)
-        self.deadline = self._since + self._engine.timeouts.write_timeout
+        self._queued = queued(self._socket)
+        self.deadline = self.since + self._engine.timeouts.write_timeout
 
     def _extend(self, moved: int, seconds: float) -> None:
-        """The client goes on, ``moved`` bytes since ``_since``: it has ``seconds`` more, unless it is too slow."""
+        """The client goes on, ``moved`` bytes since ``since``: it has ``seconds`` more, unless it is too slow."""
         now = monotonic()
         rate = self._engine.timeouts.min_data_rate
-        self.deadline = min(now + seconds, self._since + seconds + moved / rate) if rate else now + seconds
+        self.deadline = min(now + seconds, self.since + seconds + moved / rate) if rate else now + seconds
         if self.deadline > now:
             self.late = False
 
     def _takes_its_answer(self) -> bool:
         """Has the client taken anything since the last time this was asked?  The kernel asks for more in large steps
         only, and a client may need long for one of them."""
-        taken = self._handed + self._queued - unsent(self._socket)
+        taken = self._handed + self._queued - queued(self._socket)
         if taken <= self._taken:
             return False
         self._taken = taken
@@ -240,8 +237,8 @@ class Outlet:
             self._close()
             return
         self.state = LINGER
-        self._since = monotonic()
-        self.deadline = self._since + min(LINGER_SILENCE, self._engine.linger_seconds)
+        self.since = monotonic()
+        self.deadline = self.since + min(LINGER_SILENCE, self._engine.linger_seconds)
         self._linger()
 
     def _linger(self) -> None:
@@ -260,10 +257,10 @@ class Outlet:
             self._close()
             return
         if received:
-            self.deadline = min(monotonic() + LINGER_SILENCE, self._since + self._engine.linger_seconds)
+            self.deadline = min(monotonic() + LINGER_SILENCE, self.since + self._engine.linger_seconds)
         self.rest()
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
         """End the connection without waiting for anything: what the kernel holds for the client is given back too."""
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)

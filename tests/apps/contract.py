@@ -76,6 +76,26 @@ def big(environ: Environ, start_response: StartResponse, argument: str, query: d
     return _blocks(int(argument))
 
 
+_inside: list[int] = []
+_most_inside = 0
+
+
+def crowd(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    """A stream whose blocks take a moment; how many threads are in there at once is what /crowded tells."""
+    global _most_inside
+    start_response("200 OK", [("Content-Type", "a/b"), ("Content-Length", argument)])
+    for block in _blocks(int(argument)):
+        _inside.append(1)
+        time.sleep(0.0002)
+        _most_inside = max(_most_inside, len(_inside))
+        _inside.pop()
+        yield block
+
+
+def crowded(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    return _answer(start_response, str(_most_inside).encode())
+
+
 def chunked(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
     start_response("200 OK", [("Content-Type", "a/b")])
     return _blocks(int(argument))
@@ -163,6 +183,8 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
             unread,
             digest,
             big,
+            crowd,
+            crowded,
             chunked,
             whole,
             file,

@@ -113,6 +113,49 @@ class TestSlowReaders:
         assert largest <= 2 * limit * MB
         assert bool(largest) == bool(limit)
 
+    def test_streams_to_clients_that_do_not_read_hold_up_nobody_and_arrive_whole(
+        self, options: list[str], start: Callable[..., LiveServer]
+    ):
+        """With no file to keep them in the application itself has to wait, and others run it meanwhile: no more of them
+        at once than the worker class allows."""
+        server = start("--response-buffer-size", "64KB", "--response-file-size", "0")
+        (worker,) = server.processes()
+        allowed = threads_in_the_application(options)
+        size = 6 * MB
+        expected = hashlib.sha256(BLOCK * (size // len(BLOCK))).hexdigest()
+        with ExitStack() as stack:
+            slow = [stack.enter_context(Wire(server, SMALL)) for _ in range(12)]
+            for wire in slow:
+                wire.get(f"/crowd/{size}").head()
+            others_are_served(server)
+            with ThreadPoolExecutor(len(slow)) as pool:
+                assert set(pool.map(lambda wire: wire.digest(size), slow)) == {expected}
+            others_are_served(server)
+            for wire in slow:
+                assert wire.get("/next").reply().text == "hello GET /next"
+            assert 1 <= int(slow[0].get("/crowded").reply().text) <= allowed
+        eventually(lambda: len(os.listdir(f"/proc/{worker}/task")) == allowed + 1)
+        assert server.processes() == [worker]
+
+    def test_a_client_that_never_reads_its_stream_is_given_up_and_so_is_its_thread(
+        self, options: list[str], start: Callable[..., LiveServer], tmp_path: Path
+    ):
+        server = start("--response-buffer-size", "64KB", "--response-file-size", "0", "--write-timeout", "1s")
+        (worker,) = server.processes()
+        closed = tmp_path / "closed"
+        with ExitStack() as stack:
+            for _ in range(12):
+                stack.enter_context(Wire(server, SMALL)).get(f"/endless?path={closed}").head()
+            others_are_served(server)
+            eventually(lambda: closed.exists() and closed.read_text() == "x" * 12)
+        others_are_served(server)
+        eventually(lambda: len(os.listdir(f"/proc/{worker}/task")) == threads_in_the_application(options) + 1)
+
+
+def threads_in_the_application(options: list[str]) -> int:
+    """How many of them the worker class allows; one more thread of the worker watches."""
+    return int(options[-1]) if "--threads" in options else 1
+
 
 def deleted_bytes(pid: int) -> int:
     """The size of all files without a name that a process has open."""
