@@ -42,6 +42,17 @@ def told(environ: Environ, start_response: StartResponse, argument: str, query: 
     return _answer(start_response, body)
 
 
+def account(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+    """What was understood of a request: for the corpus, whose targets name no pages."""
+    told = {
+        "method": environ["REQUEST_METHOD"],
+        "path": environ["PATH_INFO"],
+        "query": environ["QUERY_STRING"],
+        "body": environ["wsgi.input"].read().decode("latin-1"),
+    }
+    return _answer(start_response, json.dumps(told).encode())
+
+
 def echo(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
     return _answer(start_response, environ["wsgi.input"].read())
 
