@@ -1,8 +1,9 @@
 # The development environment lives in .venv; every target makes it when it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
+SECONDS ?= 60
 
-.PHONY: help test test-all lint types demo demo-flask bench docs clean
+.PHONY: help test test-all fuzz lint types demo demo-flask bench attack docs clean
 
 help:  ## show what there is
 	@awk -F ' *## ' '/^[a-z-]+:.*##/ { sub(/:.*/, "", $$1); printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +18,16 @@ test: .venv/installed lint types  ## lint, types and the test suite
 
 test-all: test  ## the same, and what takes longer
 	$(BIN)/python -m pytest -m slow
+
+# Building atheris takes a clang with libFuzzer, so only its wheels are taken.
+.venv/fuzz: .venv/installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary atheris --editable '.[fuzz]' || \
+	    { echo "make fuzz: no atheris for $$($(BIN)/python -V) on this system; there are wheels for CPython 3.10 to 3.13" \
+	    "on Linux: make clean, then make fuzz PYTHON=python3.13" >&2; exit 1; }
+	@touch $@
+
+fuzz: .venv/fuzz  ## guided random bytes for the parsers (Linux, Python 3.10 to 3.13): make fuzz SECONDS=60
+	$(BIN)/python tests/fuzz/run.py $(SECONDS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -37,9 +48,12 @@ demo-flask: .venv/installed  ## serve the Flask example on http://127.0.0.1:8000
 bench: .venv/installed  ## measure beside the peers (Linux, wrk; takes about half an hour); options: make bench BENCH=--quick
 	$(BIN)/python tests/bench/run.py $(BENCH)
 
+attack: .venv/installed  ## what a normal client feels while others attack, beside the peers (Linux; 20 minutes); options: make attack ATTACK="--scale 0.1"
+	$(BIN)/python tests/attacks/run.py $(ATTACK)
+
 docs: .venv/installed  ## draw the manual pages that are made from declarations
 	$(BIN)/python -m server_core.reference docs/reference
 
 clean:  ## remove what the other targets made
 	rm -rf example_projects/django_shop/db.sqlite3 example_projects/flask_notes/instance
-	rm -rf .venv .bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .bench .fuzz build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

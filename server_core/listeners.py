@@ -12,6 +12,10 @@ from server_core.config.bindings import Binding
 from server_core.errors import StartError
 
 
+#: how much of an answer the kernel takes that it cannot send yet
+UNSENT_BYTES = 256 * 1024
+
+
 class Listener(NamedTuple):
     """A bound socket with the binding that it was made of."""
 
@@ -65,8 +69,11 @@ def open_listener(binding: Binding, origin: str, backlog: int, mode: int, owner:
         raise StartError(f"cannot listen on {binding} ({origin}): {_reason(binding, error)}") from error
     sock.setblocking(False)
     if sock.family != socket.AF_UNIX:
-        # Accepted sockets inherit it: an answer's last part must not wait for an acknowledgement.
+        # Accepted sockets inherit both.  An answer's last part must not wait for an acknowledgement; and what a client
+        # does not take is kept by us, who count it, and not by the kernel, which takes megabytes for each connection.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     return Listener(sock, binding)
 
 

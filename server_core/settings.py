@@ -282,7 +282,7 @@ class Limits:
         "file is used.",
     )
     limit_buffer_memory: int = setting(
-        "64MB",
+        "128MB",
         size("0", "1TB"),
         help="How much memory the bodies and responses that wait in one worker may have together, in bytes.  Beyond "
         "it, further ones go to temporary files whatever their size.",
@@ -291,7 +291,7 @@ class Limits:
         "8GB",
         size("0", "1PB"),
         help="How much space the temporary files of one worker may have together, in bytes.  Beyond it, a body that "
-        "needs a file is answered 503 with Retry-After.  Responses have a thirty-second part of it; beyond "
+        "needs a file is answered 503 with Retry-After.  Responses have a sixteenth of it; beyond "
         "that the application waits for the client.",
     )
 

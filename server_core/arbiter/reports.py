@@ -8,6 +8,10 @@ from typing import Any
 
 Message = dict[str, Any]
 
+#: a child may be in the hands of an attacker, and must not keep the arbiter busy or fill its memory
+MOST_AT_ONCE = 1 << 20
+MOST_LAST_WORDS = 1 << 18
+
 
 class Reports:
     """The reading end of a child's pipe.
@@ -27,7 +31,7 @@ class Reports:
         """The messages that have come; never waits."""
         if self.closed:
             return []
-        while True:
+        while len(self._buffer) < MOST_AT_ONCE:
             try:
                 data = os.read(self.descriptor, 65536)
             except BlockingIOError:
@@ -37,6 +41,8 @@ class Reports:
                 self._buffer += b"\n"  # ends a line that was cut short
                 break
             self._buffer += data
+        if len(self._buffer) >= MOST_AT_ONCE:
+            self._buffer += b"\n"  # no message is that long
         *lines, self._buffer = self._buffer.split(b"\n")
         messages: list[Message] = []
         for line in filter(None, lines):
@@ -46,7 +52,7 @@ class Reports:
                     raise ValueError
                 messages.append(message)
             except ValueError:
-                self.last_words += line.decode("utf-8", "replace") + "\n"
+                self.last_words = (self.last_words + line.decode("utf-8", "replace") + "\n")[-MOST_LAST_WORDS:]
         return messages
 
     def close(self) -> None:

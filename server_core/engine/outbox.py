@@ -25,7 +25,7 @@ from server_core.gateway.wsgi import ClientGone
 
 _SENDFILE_MOST = 1 << 22
 #: of the space for temporary files: the rest is for bodies, which have no other way, and a disk is slower than a client
-RESPONSES_PART = 1 / 32
+RESPONSES_PART = 1 / 16
 
 
 def queued(sock: socket.socket) -> int:

@@ -107,6 +107,25 @@ class Outlet:
         else:
             self.flush()
 
+    def send_large(self, head: bytes, body: bytes, keep_alive: bool) -> None:
+        """A whole answer, at once: nothing is gained by holding so much until the end of the turn."""
+        try:
+            sent = self._socket.sendmsg((head, body))
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._close()
+            return
+        if sent == len(head) + len(body):
+            self.send_last(b"", keep_alive)
+            return
+        self._keep_alive = keep_alive
+        if self._keep_rest(memoryview(head)[sent:]) and self._keep_rest(memoryview(body)[max(0, sent - len(head)) :]):
+            self._begin_write()
+            self.rest()  # the socket was full: an event will tell when it is not
+        else:
+            self._close()
+
     def cut(self) -> None:
         """End the connection without the end of the answer."""
         self._close()

@@ -46,6 +46,9 @@ class Sink(Protocol):
     def send_last(self, data: bytes, keep_alive: bool) -> None:
         """Send the end of the answer; the connection is not the answer's any more."""
 
+    def send_large(self, head: bytes, body: bytes, keep_alive: bool) -> None:
+        """The same for a whole answer whose body should not be copied."""
+
     def cut(self) -> None:
         """End the connection so that the client sees that the answer is not whole."""
 
@@ -65,6 +68,8 @@ class ServerLines:
         self.both = self.date + self.server
 
 
+#: from here on a second buffer in the same system call is cheaper than a copy
+LARGE = 32768
 #: answers that never have a body (RFC 9110, 6.4.1), whatever the application yields
 _BODYLESS = ("204", "304")
 
@@ -178,10 +183,13 @@ class Response:
             size = len(body)
             if (self._left == size or self._left < 0) and self.status and not self._bodyless:  # the usual answer
                 lines = self._head(size)
-                lines.append(body)
                 self.sent = size
                 self._ended = True
-                self._sink.send_last(b"".join(lines), self._keep_alive)
+                if size > LARGE:
+                    self._sink.send_large(b"".join(lines), body, self._keep_alive)
+                else:
+                    lines.append(body)
+                    self._sink.send_last(b"".join(lines), self._keep_alive)
             else:
                 self._send_whole(body)
             return

@@ -45,6 +45,10 @@ class RecordingSink:
         assert type(data) is bytes
         self._note("last", data, keep_alive)
 
+    def send_large(self, head: bytes, body: bytes, keep_alive: bool) -> None:
+        assert head.endswith(b"\r\n\r\n")
+        self.send_last(head + body, keep_alive)
+
     def cut(self) -> None:
         self._note("cut")
 
