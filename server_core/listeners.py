@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from server_core.config.bindings import Binding
 from server_core.errors import StartError
 
-
 #: how much of an answer the kernel takes that it cannot send yet
 UNSENT_BYTES = 256 * 1024
 

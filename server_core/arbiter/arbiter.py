@@ -15,7 +15,7 @@ from logging import Logger
 from time import monotonic
 
 from server_core.arbiter.boot import Boot
-from server_core.arbiter.children import Generation, Worker, describe_status, exists, send_signal
+from server_core.arbiter.children import Generation, Worker, describe_status, exists, is_family, send_signal
 from server_core.arbiter.faults import Faults, indented
 from server_core.arbiter.judge import ABORT_SECONDS, kill, why_give_up, why_kill
 from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS, Desired, Mode, Phase, next_step
@@ -250,8 +250,9 @@ class Arbiter:
                 message["recycle"],
             )
 
-    @staticmethod
-    def _pid_is_known(worker: Worker, pid: int) -> None:
+    def _pid_is_known(self, worker: Worker, pid: int) -> None:
+        if not is_family(pid, (os.getpid(), *(generation.pid for generation in self._generations()))):
+            return
         worker.pid = pid
         if worker.phase is Phase.LEAVING:  # told to go before it had a process
             send_signal(pid, signal.SIGTERM)

@@ -32,6 +32,20 @@ def exists(pid: int) -> bool:
     return True
 
 
+def is_family(pid: int, parents: tuple[int, ...]) -> bool:
+    """Is this process a child of one of ``parents``, or gone, as far as the system tells (Linux)?
+
+    A child may be in the hands of an attacker: what it says must not make us signal a stranger's process.
+    """
+    if pid <= 1:
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[1]) in parents
+    except (OSError, ValueError, IndexError):
+        return True  # it is gone, or this system has no such files
+
+
 def describe_status(status: int | None) -> str:
     """A wait status in words: ``exited with status 1``, ``was killed by SIGKILL``."""
     if status is None:

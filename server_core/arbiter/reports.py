@@ -8,6 +8,17 @@ from typing import Any
 
 Message = dict[str, Any]
 
+#: all that can be said
+FORMS: tuple[dict[str, type], ...] = (
+    {"imported": bool},
+    {"failed": str, "details": str},
+    {"forked": int, "slot": int},
+    {"unforked": int, "why": str},
+    {"exited": int, "status": int},
+    {"ready": int},
+    {"recycle": int},
+)
+
 #: a child may be in the hands of an attacker, and must not keep the arbiter busy or fill its memory
 MOST_AT_ONCE = 1 << 20
 MOST_LAST_WORDS = 1 << 18
@@ -48,10 +59,10 @@ class Reports:
         for line in filter(None, lines):
             try:
                 message = json.loads(line)
-                if not isinstance(message, dict):
+                if type(message) is not dict or {key: type(value) for key, value in message.items()} not in FORMS:
                     raise ValueError
                 messages.append(message)
-            except ValueError:
+            except (ValueError, RecursionError):
                 self.last_words = (self.last_words + line.decode("utf-8", "replace") + "\n")[-MOST_LAST_WORDS:]
         return messages
 

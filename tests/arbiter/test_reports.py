@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import threading
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_core.arbiter.children import describe_status, exists, send_signal
-from server_core.arbiter.reports import Reports
+from server_core.arbiter.children import describe_status, exists, is_family, send_signal
+from server_core.arbiter.reports import FORMS, MOST_LAST_WORDS, Reports
 from server_core.workers.post import report
 
 
@@ -25,8 +28,16 @@ def pipe() -> Iterator[tuple[Reports, int]]:
         os.close(write)
 
 
-messages = st.dictionaries(
-    st.sampled_from(["a", "b", "long_name"]), st.text(max_size=30) | st.integers() | st.booleans()
+VALUES = {bool: st.booleans(), int: st.integers(), str: st.text(max_size=30)}
+messages = st.sampled_from(FORMS).flatmap(
+    lambda form: st.fixed_dictionaries({key: VALUES[kind] for key, kind in form.items()})
+)
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*(key for form in FORMS for key in form), "x"]), inner)
+    ),
 )
 
 
@@ -40,6 +51,40 @@ def test_whatever_is_said_is_heard(said):
     assert reports.read() == said
     assert reports.closed
     assert reports.last_words == ""
+
+
+@given(anything)
+def test_what_has_not_the_form_of_a_message_is_none(said):
+    """A worker may be in the hands of an attacker; the arbiter may be root."""
+    read, write = os.pipe()
+    reports = Reports(read)
+    os.write(write, json.dumps(said).encode() + b"\n")
+    os.close(write)
+    for message in reports.read():
+        assert {key: type(value) for key, value in message.items()} in FORMS
+
+
+def test_neither_deep_nor_endless_messages_harm_the_arbiter(pipe):
+    reports, write = pipe
+    os.write(write, b"[" * 60_000 + b"\n")
+    assert reports.read() == []
+    writer = threading.Thread(target=report, args=(write,), kwargs={"failed": "x" * (8 << 20), "details": ""})
+    writer.start()
+    while writer.is_alive():
+        assert reports.read() == []
+    report(write, ready=5)
+    assert reports.read() == [{"ready": 5}]
+    assert len(reports.last_words) <= MOST_LAST_WORDS
+
+
+def test_only_children_of_ours_are_family():
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert is_family(child.pid, (os.getpid(),))
+        assert not is_family(child.pid, (os.getppid(),))
+        child.kill()
+    assert is_family(child.pid, ())  # gone: nobody is harmed by a signal
+    for stranger in (os.getppid(), 1, 0, -1):
+        assert not is_family(stranger, (os.getpid(),))
 
 
 def test_a_message_that_has_not_come_whole_waits_for_its_rest(pipe):
