@@ -32,6 +32,7 @@ VALUES = {bool: st.booleans(), int: st.integers(), str: st.text(max_size=30)}
 messages = st.sampled_from(FORMS).flatmap(
     lambda form: st.fixed_dictionaries({key: VALUES[kind] for key, kind in form.items()})
 )
+KEYS = [key for form in FORMS for key in form]
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (
