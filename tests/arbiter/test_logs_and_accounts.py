@@ -43,10 +43,12 @@ def test_the_error_log_can_be_a_file_and_then_nothing_is_written_to_the_terminal
 
 
 def test_the_level_of_the_log_is_the_least_that_is_written(serve, tmp_path):
-    log = tmp_path / "error.log"
-    server = serve("-w", "1", "--log-level", "error", "--error-logfile", str(log), "simple:app", wait=False)
-    (worker,) = eventually(lambda: server.processes("worker"))
-    os.kill(worker, signal.SIGKILL)
+    log, path = tmp_path / "error.log", tmp_path / "socket"
+    arguments = ("--log-level", "error", "--error-logfile", str(log), "-b", f"unix:{path}")
+    server = serve("-w", "1", *arguments, "simple:app", command=COMMAND, wait=False)
+    server.url = f"unix:{path}"
+    eventually(path.exists)
+    os.kill(int(server.get().text), signal.SIGKILL)
     assert re.fullmatch(r"\[.*\] \[ERROR\] Worker 1 .*\n", read_when(log, "was lost"))
 
 
