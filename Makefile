@@ -27,7 +27,7 @@ test-all: test  ## the same, and what takes longer
 	@touch $@
 
 fuzz: .venv/fuzz  ## guided random bytes for the parsers (Linux, Python 3.10 to 3.13): make fuzz SECONDS=60
-	$(BIN)/python tests/fuzz/run.py $(SECONDS)
+	$(BIN)/python tests/fuzz/fuzzing.py $(SECONDS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .

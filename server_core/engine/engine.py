@@ -24,12 +24,12 @@ from math import inf
 from threading import Lock, get_ident
 from time import monotonic, sleep, time
 
-from server_core.engine.acceptor import Acceptor
+from server_core.engine.acceptor import Acceptor, turn_away
 from server_core.engine.budget import Budget
 from server_core.engine.clients import Clients
 from server_core.engine.connection import Connection
 from server_core.engine.crew import Crew, Seat
-from server_core.engine.outlet import LINGER_SECONDS, RECEIVE, Outlet
+from server_core.engine.outlet import LINGER_SECONDS, Outlet
 from server_core.engine.places import Places
 from server_core.engine.poller import HANGUP, READABLE, Events, Poller
 from server_core.engine.site import Site
@@ -302,7 +302,7 @@ class Engine:
 
     def _admit(self, sock: socket.socket, peer: object, site: Site) -> None:
         if self._refuses and self._connections.full():
-            self._turn_away(sock)
+            turn_away(sock, error_page(503, self.server_lines.both))
             return
         self._connections.make_room(self.idle_seconds)
         address, port = peer_of(peer)
@@ -311,16 +311,6 @@ class Engine:
             connection.deadline = self.now + DRAIN_IDLE_SECONDS
         self._connections[connection.descriptor] = connection
         self._poller.add_connection(connection.descriptor)
-
-    def _turn_away(self, sock: socket.socket) -> None:
-        """All connections are busy: tell a new client to come again later."""
-        try:
-            sock.send(error_page(503, self.server_lines.both))
-            sock.shutdown(socket.SHUT_WR)
-            sock.recv(RECEIVE)  # what was sent already would turn our close into a reset
-        except OSError:
-            pass
-        sock.close()
 
     def _flush(self) -> None:
         """Send the answers of this turn together."""

@@ -99,7 +99,9 @@ def _judge(text: str, limits: HeadLimits) -> int | None:
     while True:
         newline = text.find("\n", position)
         # Without the line's end, also when only the CR of it has come.
-        length = (len(text) - text.endswith("\r") if newline < 0 else newline - 1) - position
+        end = newline if newline >= 0 else len(text)
+        ends_in_cr = text.endswith("\r", position, end)
+        length = end - ends_in_cr - position
         if length > limit:
             if position == start and not _begins_with_method(text, start):  # RFC 9112, 3: 414 is for targets
                 raise ProtocolError(400, "the method is not a token")
@@ -108,7 +110,7 @@ def _judge(text: str, limits: HeadLimits) -> int | None:
             raise ProtocolError(431, f"a head of more than {limits.head} bytes (limit_request_head)")
         if newline < 0:
             return None
-        if length < 0 or text[newline - 1] != "\r":
+        if not ends_in_cr:
             raise ProtocolError(400, "a line that does not end in CR LF")
         if not length and position > start:
             return start
