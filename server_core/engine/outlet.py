@@ -72,7 +72,7 @@ class Outlet:
         if self.missed or self._unread or (self._buffer and not self._seen):
             self._engine.requeue(self.descriptor)
 
-    # The four methods of a gateway Sink.
+    # What a gateway Sink can do.
 
     def send_part(self, data: bytes) -> None:
         """Send now; what the socket does not take is kept, and only beyond a limit the application waits."""
