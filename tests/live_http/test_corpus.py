@@ -42,9 +42,12 @@ def expected_of(case: Case) -> tuple[list[str], int]:
 def check(server: LiveServer, case: Case, pieces: list[bytes]) -> None:
     accepted, refused = expected_of(case)
     with Wire(server) as wire:
-        for piece in pieces:
-            wire.send(piece)
-        wire.half_close()
+        try:
+            for piece in pieces:
+                wire.send(piece)
+            wire.half_close()
+        except ConnectionError:
+            pass  # the connection has ended, as it should, before the last bytes that nobody reads
         for request in accepted:
             reply = wire.reply()
             if reply.status == 100:
