@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from flask.cli import ScriptInfo
 
+from server_core.config.values import without_arguments
 from server_core.errors import AppLoadError, ConfigError
 
 if TYPE_CHECKING:
@@ -52,7 +53,10 @@ def load_app(info: ScriptInfo) -> Flask:
         return info.load_app()
     except click.ClickException as error:
         # Flask puts the traceback of a failed import into the message.
-        sentence, _, details = error.format_message().partition("\n\nTraceback")
+        said = error.format_message()
+        if info.app_import_path:  # it may hold the arguments of a factory
+            said = said.replace(info.app_import_path, without_arguments(info.app_import_path))
+        sentence, _, details = said.partition("\n\nTraceback")
         raise AppLoadError(
             " ".join(sentence.split()).removesuffix(":").removesuffix("."), "Traceback" + details if details else ""
         )

@@ -35,6 +35,12 @@ from server_core.config.values import (
 ACCESS_LOG_FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 """Apache's combined format, which every log analyser reads."""
 
+COMMON_FIELDS = frozenset(
+    "accept authorization connection content-length content-type cookie expect forwarded host origin referer "
+    "transfer-encoding user-agent".split()
+)
+"""What clients send anyway: such a field cannot be a proxy's word about them."""
+
 SYSLOG_FACILITIES = (
     *("auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "syslog", "user", "uucp"),
     *("local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"),
@@ -229,7 +235,8 @@ class Limits:
         "1GB",
         size("0", "1TB"),
         help="The largest body of a request in bytes.  Larger ones are answered 413: at once when the client tells the "
-        "length beforehand, otherwise as soon as they are too large.  Flask's MAX_CONTENT_LENGTH replaces the default.",
+        "length beforehand, else as soon as they are too large.  Flask's MAX_CONTENT_LENGTH replaces the default; "
+        "0 allows no body.",
     )
     limit_request_trailers: int = setting(
         "8KB",
@@ -260,7 +267,8 @@ class Limits:
         "wait",
         choice("wait", "refuse"),
         help="What becomes of a new client of a worker whose connections are all busy.  wait: it stays in the queue of "
-        "the listening socket, where another worker may find it.  refuse: it is answered 503 with Retry-After.",
+        "the listening socket, where another worker may find it.  refuse: it is answered 503 with Retry-After.  While "
+        "all threads are in the application, nobody looks at new clients, and they wait in either case.",
     )
     body_buffer_size: int = setting(
         "256KB",
@@ -308,7 +316,11 @@ class Proxy:
         env={"FORWARDED_ALLOW_IPS": "{}"},
         default_text="nobody",
         help="The proxies whose word counts for the client's address and scheme: addresses and networks such as "
-        "10.0.0.0/8, or * for everyone.  Use * only where no client can reach this server but through the proxy.",
+        "10.0.0.0/8, or * for everyone.  The peer on a unix socket is believed as soon as anybody is named: who may "
+        "connect there is said by socket_mode.  Of several addresses in X-Forwarded-For the last that is not one of "
+        "these proxies is the client's.  Use * only where no client can reach this server but through the proxy; then "
+        "the last address counts, which that proxy has added (or see forwarded_hops).  What others say does not "
+        "reach the application; the log tells it once for each worker.",
     )
     forwarded_header: str = setting(
         "x-forwarded",
@@ -321,11 +333,12 @@ class Proxy:
         0,
         integer(0, 32),
         help="How many proxies stand one behind the other in front of this server, when their addresses are not known: "
-        "so many entries are believed, counted from the last.  0 goes by the addresses in forwarded_allow_ips instead.",
+        "so many entries are believed, counted from the last; a request with fewer of them tells nothing.  The nearest "
+        "proxy has to be named in forwarded_allow_ips, or * there.  0 goes by the addresses in forwarded_allow_ips.",
     )
     secure_scheme_headers: tuple[tuple[str, str], ...] = setting(
         "X-Forwarded-Proto: https",
-        pairs("header", "NAME: VALUE"),
+        pairs("header", "NAME: VALUE", forbidden=COMMON_FIELDS),
         flags=("--secure-scheme-header",),
         help="The header fields, with their values, by which a proxy that sets x-forwarded fields says that the client "
         "came by https.  Give all that your proxy sets; when they contradict each other the request is answered 400.",

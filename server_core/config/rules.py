@@ -50,6 +50,17 @@ def parts_of_the_head_fit_into_it(settings: Settings, origins: dict[str, str]) -
     return settings
 
 
+def hops_need_somebody_who_is_believed(settings: Settings, origins: dict[str, str]) -> Settings:
+    """To count the entries of proxies that are not believed would do nothing."""
+    proxy = settings.proxy
+    if proxy.forwarded_hops and not proxy.forwarded_allow_ips:
+        raise ConfigError(
+            f"forwarded_hops is {proxy.forwarded_hops} ({origins['forwarded_hops']}) but forwarded_allow_ips names "
+            f"nobody ({origins['forwarded_allow_ips']}): name the nearest proxy there, or * if it cannot be passed by."
+        )
+    return settings
+
+
 def proxy_protocol_needs_both_sides(settings: Settings, origins: dict[str, str]) -> Settings:
     """To speak the PROXY protocol with nobody, or to name proxies that do not speak it, would do nothing."""
     proxy = settings.proxy
@@ -72,5 +83,6 @@ RULES: tuple[Rule, ...] = (
     threads_need_a_class_with_threads,
     jitter_needs_a_limit,
     parts_of_the_head_fit_into_it,
+    hops_need_somebody_who_is_believed,
     proxy_protocol_needs_both_sides,
 )

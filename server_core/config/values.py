@@ -45,6 +45,8 @@ class Kind(Generic[T]):
 
 def quote(value: object) -> str:
     """A raw value as it is shown to a person in a message: text in quotes, long values cut."""
+    if isinstance(value, tuple):  # an option that may be repeated
+        return ", ".join(quote(item) for item in value)
     text = f'"{value}"' if isinstance(value, str) else repr(value)
     text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
     return text if len(text) <= 100 else f"{text[:97]}..."
@@ -340,7 +342,7 @@ def list_of(item: Kind[T], name: str) -> Kind[tuple[T, ...]]:
     )
 
 
-def pairs(name: str, metavar: str) -> Kind[tuple[tuple[str, str], ...]]:
+def pairs(name: str, metavar: str, forbidden: frozenset[str]) -> Kind[tuple[tuple[str, str], ...]]:
     """Names with values, ``NAME: VALUE`` in text; a file may also give a table.  Names are in lower case."""
 
     def parse(raw: object) -> tuple[str, str]:
@@ -348,6 +350,8 @@ def pairs(name: str, metavar: str) -> Kind[tuple[tuple[str, str], ...]]:
         key, value = key.strip().lower(), value.strip()
         if not colon or not value or not re.fullmatch(r"[a-z0-9-]+", key):
             raise ValueError(f"is no {name}: write {metavar}")
+        if key in forbidden:
+            raise ValueError(f"is a {name} that every client sends for another purpose")
         return key, value
 
     items = list_of(Kind(name, metavar, parse, ": ".join), f"list of {name}s, {metavar}")

@@ -101,14 +101,3 @@ class Acceptor:
             site.socket.close()
         self.sites.clear()
         self.paused.clear()
-
-
-def turn_away(sock: socket.socket, page: bytes) -> None:
-    """Tell a client that there is no room for it, and end its connection."""
-    try:
-        sock.send(page)
-        sock.shutdown(socket.SHUT_WR)
-        sock.recv(65536)  # what was sent already would turn our close into a reset
-    except OSError:
-        pass
-    sock.close()

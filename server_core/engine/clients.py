@@ -8,15 +8,19 @@ from __future__ import annotations
 from time import monotonic
 
 from server_core.engine.connection import Connection
-from server_core.engine.outlet import HEAD, LINGER, WRITE
+from server_core.engine.outlet import LINGER, WRITE
 from server_core.process import give_memory_back
 
 #: so many deadlines are met in one go, and other clients have their turn before the next
 EXPIRES_AT_ONCE = 200
 #: of the connections that wait for their client, this part is closed when there is no room for another one
 EVICTED_PART = 1 / 64
+#: so many are asked at most whether their client has just sent something
+MOST_TRIES = 500
 #: how long nobody looks again after there was nobody to close
 FULL_SECONDS = 0.1
+#: so many more are kept for a while, relatively and at least, to be told that there is no room
+SPARE_PART, SPARE = 1 / 8, 16
 #: that many connections leave a mark on the memory of the process when they go
 MANY = 500
 
@@ -24,10 +28,9 @@ MANY = 500
 class Clients(dict[int, Connection]):
     """Connections by descriptor, at most ``most`` of them."""
 
-    def __init__(self, most: int, head_seconds: float) -> None:
+    def __init__(self, most: int) -> None:
         super().__init__()
         self.most = most
-        self._head_seconds = head_seconds
         self._full_until = 0.0
         self._peak = 0
 
@@ -36,36 +39,34 @@ class Clients(dict[int, Connection]):
         if len(self) < self.most:
             return False
         now = monotonic()
-        if now >= self._full_until and any(connection.state == HEAD for connection in list(self.values())):
+        if now >= self._full_until and any(connection.waited(now) for connection in list(self.values())):
             return False
         if now >= self._full_until:
             self._full_until = now + FULL_SECONDS
         return True
 
-    def make_room(self, idle_seconds: float) -> None:
-        """For a new connection: close those that have been waiting for their client the longest, if there is no room.
+    def overfull(self) -> bool:
+        """Are there even more than can be told that there is no room?"""
+        return len(self) >= self.most + max(SPARE, int(self.most * SPARE_PART))
 
-        ``idle_seconds`` is how long a connection without a request is kept.
-        """
+    def make_room(self) -> None:
+        """For a new connection, if it needs it: close those that have been waiting for their client the longest."""
         if len(self) < self.most:
             return
-        waiting = sorted(
-            (connection.deadline - (idle_seconds if connection.idle else self._head_seconds), descriptor)
-            for descriptor, connection in list(self.items())
-            if connection.state == HEAD
-        )
+        now = monotonic()
+        waits = ((connection.waited(now), descriptor) for descriptor, connection in list(self.items()))
+        longest = sorted((wait for wait in waits if wait[0]), reverse=True)
         evicted = 0
-        for _, descriptor in waiting:
+        for _, descriptor in longest[:MOST_TRIES]:
             connection = self.get(descriptor)
             if connection is None or not connection.claim(False):
                 continue
-            if connection.state != HEAD:  # a request has come meanwhile
+            if connection.waited(now):
+                evicted += connection.evict()
+                if evicted > len(longest) * EVICTED_PART:
+                    break
+            else:  # a request has come meanwhile
                 connection.rest()
-                continue
-            connection.evict()
-            evicted += 1
-            if evicted >= len(waiting) * EVICTED_PART:
-                break
 
     def cut_slowest(self) -> bool:
         """End the connection that has been taking a finished answer for the longest; False when there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from io import BytesIO
 from math import inf
 from time import monotonic, perf_counter, time
@@ -26,6 +27,12 @@ from server_core.http.response import CONTINUE
 
 if TYPE_CHECKING:
     from server_core.engine.engine import Engine
+
+
+#: what the access log has of a request that could not be read
+NOTHING_TOLD: Mapping[str, str] = {"REQUEST_METHOD": "-", "RAW_URI": "-", "SERVER_PROTOCOL": "-"}
+#: a client that has sent no request yet, or not all of one, is not closed before for the sake of others
+PATIENCE_SECONDS = 1.0
 
 
 class Connection(Outlet):
@@ -119,9 +126,34 @@ class Connection(Outlet):
         else:
             self._close()
 
-    def evict(self) -> None:
-        """Make room for others; the caller owns the claim, and has seen that no request is whole."""
-        self._close()
+    def waited(self, now: float) -> float:
+        """For how many seconds this connection has been waiting for its client; 0 when a request is under way.
+
+        A client that has just come, or is just sending, is not yet waited for.
+        """
+        if self.state != HEAD:
+            return 0.0
+        if self.requests and not self._buffer:
+            return now - (self.deadline - self._engine.idle_seconds)
+        waited = now - (self.deadline - self._engine.timeouts.head_timeout)
+        return waited if waited > PATIENCE_SECONDS else 0.0
+
+    def evict(self) -> bool:
+        """Close to make room for others, unless the client has sent something meanwhile; the caller owns the claim."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            self._close()
+            return True
+        except OSError:
+            self._close()
+            return True
+        self.rest()
+        return False
+
+    def turn_away(self) -> None:
+        """There is no room for this new client; the caller owns the claim."""
+        self._refuse(ProtocolError(503, "all connections are busy (worker_connections, full_policy)"))
 
     # -- reading
 
@@ -169,7 +201,6 @@ class Connection(Outlet):
         """Bytes of a head, to be added to those in the buffer."""
         engine = self._engine
         buffer = self._buffer
-        method = ""
         fields: Fields = {}
         try:
             if not buffer:
@@ -198,7 +229,10 @@ class Connection(Outlet):
             body = begin_body(length, engine.limits) if length else None
             template = self._make_template(method, minor, fields)
         except ProtocolError as error:
-            self._refuse(error, method, fields.get("HTTP_ACCEPT", ""))
+            known = (
+                {"REQUEST_METHOD": method, "RAW_URI": target, "SERVER_PROTOCOL": f"HTTP/1.{minor}"} if fields else {}
+            )
+            self._refuse(error, {**fields, **known})
             return
         self._seen = False
         if end == len(text):
@@ -263,15 +297,17 @@ class Connection(Outlet):
     def _make_template(self, method: str, minor: int, fields: Fields) -> Environ:
         """What stays the same while the client repeats its fields.  Raises ProtocolError when a proxy contradicts
         itself."""
-        address, scheme = self._address, self._scheme
+        address, port, scheme = self._address, self._port, self._scheme
         forwarding = self._engine.forwarding
         if self._trusted:
             told, told_scheme = forwarding.client(fields)
-            address, scheme = told or address, told_scheme or scheme
+            if told:
+                address, port = told, ""  # the port that we know is the proxy's
+            scheme = told_scheme or scheme
         purged = forwarding.purge(fields, self._trusted)
         if purged and not self._trusted:
             self._engine.not_believed(self._address, purged)
-        return environ_template(self._site.environ, fields, method, minor, address, self._port, scheme)
+        return environ_template(self._site.environ, fields, method, minor, address, port, scheme)
 
     def _answer(self, template: Environ, target: str, path: str, query: str, keep_alive: bool, body: IO[bytes]) -> None:
         """Call the application.  When this returns, the claim may be somebody else's already."""
@@ -301,13 +337,13 @@ class Connection(Outlet):
     def _refuse_body(self, error: ProtocolError) -> None:
         """Refuse a request whose head was right."""
         assert self._request is not None
-        template = self._request[0]
-        self._refuse(error, template["REQUEST_METHOD"], template.get("HTTP_ACCEPT", ""))
+        template, target = self._request[:2]
+        self._refuse(error, {**template, "RAW_URI": target})
 
-    def _refuse(self, error: ProtocolError, method: str = "", accept: str = "") -> None:
+    def _refuse(self, error: ProtocolError, told: Mapping[str, str] = NOTHING_TOLD) -> None:
         """Answer what is not a request that we accept; after it nothing more is read as one (CVE-2024-49768).
 
-        ``method`` and ``accept`` are those of the request, as far as they are known.
+        ``told`` is what is known of the request: a part of its environ.
         """
         engine = self._engine
         engine.log.debug("Refused a request of %s with %d: %s", self._address or "a unix socket", error.status, error)
@@ -315,21 +351,23 @@ class Connection(Outlet):
             self._spool.close()
         self._body = self._spool = self._request = None
         try:
-            self._send(error_page(error.status, engine.server_lines.both, accept=accept, head_only=method == "HEAD"))
+            self._send(
+                error_page(
+                    error.status,
+                    engine.server_lines.both,
+                    accept=told.get("HTTP_ACCEPT", ""),
+                    head_only=told.get("REQUEST_METHOD") == "HEAD",
+                )
+            )
         except OSError:
             self._close()
             return
         if engine.record is not None:
-            engine.record(refused(self._address, error.status))
+            environ = {"REMOTE_ADDR": self._address, **NOTHING_TOLD, **told}
+            engine.record(Exchange(environ, str(error.status), [], 0, time(), 0.0))
         self._begin_linger()
 
     def _close(self) -> None:
         if self._spool is not None:
             self._spool.close()
         super()._close()
-
-
-def refused(address: str, status: int) -> Exchange:
-    """The record of a request that never became one: nothing that the client wrote is in it."""
-    environ = {"REMOTE_ADDR": address, "REQUEST_METHOD": "-", "RAW_URI": "-", "SERVER_PROTOCOL": "-"}
-    return Exchange(environ, str(status), [], 0, time(), 0.0)

@@ -24,7 +24,7 @@ from math import inf
 from threading import Lock, get_ident
 from time import monotonic, sleep, time
 
-from server_core.engine.acceptor import Acceptor, turn_away
+from server_core.engine.acceptor import Acceptor
 from server_core.engine.budget import Budget
 from server_core.engine.clients import Clients
 from server_core.engine.connection import Connection
@@ -37,7 +37,6 @@ from server_core.exchange import Exchange
 from server_core.gateway.wsgi import ServerLines, WSGIApplication
 from server_core.http.forwarded import Forwarding, trusted
 from server_core.http.head import HeadLimits
-from server_core.http.pages import error_page
 from server_core.http.response import http_date
 from server_core.listeners import peer_of
 from server_core.settings import Limits, Proxy, Timeouts
@@ -52,8 +51,9 @@ ACCEPTS_PER_BUSY_TURN = 32
 DRAIN_IDLE_SECONDS = 0.5
 #: how long a refused client may still send then
 DRAIN_LINGER_SECONDS = 2.0
-#: deadlines are looked at so often, and while draining
+#: deadlines are looked at so often, more often when they are short, and while draining
 TICK_SECONDS = 1.0
+LEAST_TICK_SECONDS = 0.02
 DRAIN_TICK_SECONDS = 0.1
 #: and when there are very many to be met
 NEXT_GO_SECONDS = 0.005
@@ -98,7 +98,10 @@ class Engine:
         self.most_requests = limits.keepalive_requests or inf
         self.linger_seconds = LINGER_SECONDS
         self.idle_seconds = timeouts.keepalive
-        self.last_chance_seconds = TICK_SECONDS
+        # Deadlines are met in time, a short one too.
+        shortest = min(timeouts.head_timeout, timeouts.body_timeout, timeouts.write_timeout, timeouts.keepalive or inf)
+        self._tick_seconds = max(min(TICK_SECONDS, shortest / 8), LEAST_TICK_SECONDS)
+        self.last_chance_seconds = self._tick_seconds
         self.requests = 0
         self.now = monotonic()
         # Answers whose connections wait for the end of the turn; whoever takes one out owns its claim.
@@ -108,7 +111,7 @@ class Engine:
         self._beat = beat
         self._max_requests = max_requests
         self._limit_reached = limit_reached
-        self._connections = Clients(worker_connections or limits.worker_connections, timeouts.head_timeout)
+        self._connections = Clients(worker_connections or limits.worker_connections)
         self._told_not_believed = False
         self._ready: deque[tuple[int, int]] = deque()
         self._later: deque[tuple[int, int]] = deque()  # those who had their turn and have more to do
@@ -116,7 +119,7 @@ class Engine:
         self._poll = self._poller.poll
         self._threads = threads
         self._next_tick = 0.0
-        self._pause = TICK_SECONDS
+        self._pause = self._tick_seconds
         self._tick_lock = Lock()
         self._stopped = False
         self._draining = False
@@ -128,7 +131,7 @@ class Engine:
         self._watcher_gate.acquire()
         # descriptors that are no connections
         self._refuses = limits.full_policy == "refuse"
-        full = (lambda: False) if self._refuses else self._connections.full
+        full = self._connections.overfull if self._refuses else self._connections.full
         self._acceptor = Acceptor(sites, self._poller, self._admit, full, threads > 1, log)
         self._readers: dict[int, Callable[[], None]] = {}
         self._wake_read, self._wake_write = os.pipe()
@@ -301,16 +304,19 @@ class Engine:
             self._readers[descriptor]()
 
     def _admit(self, sock: socket.socket, peer: object, site: Site) -> None:
-        if self._refuses and self._connections.full():
-            turn_away(sock, error_page(503, self.server_lines.both))
-            return
-        self._connections.make_room(self.idle_seconds)
+        no_room = self._refuses and self._connections.full()
+        if not no_room:
+            self._connections.make_room()
         address, port = peer_of(peer)
         connection = Connection(self, sock, address, port, site, self.now)
         if self._draining:
             connection.deadline = self.now + DRAIN_IDLE_SECONDS
+        if no_room:
+            connection.claim(False)  # before anybody else can know of it
         self._connections[connection.descriptor] = connection
         self._poller.add_connection(connection.descriptor)
+        if no_room:
+            connection.turn_away()
 
     def _flush(self) -> None:
         """Send the answers of this turn together."""
@@ -451,7 +457,7 @@ class Engine:
     # -- once a second
 
     def _tick(self, now: float) -> None:
-        self._pause = DRAIN_TICK_SECONDS if self._draining else TICK_SECONDS
+        self._pause = DRAIN_TICK_SECONDS if self._draining else self._tick_seconds
         self.server_lines.tick(http_date(time()))
         self._beat()
         if self._draining:

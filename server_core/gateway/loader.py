@@ -91,7 +91,7 @@ def load_target(target: str) -> Application:
         # Only when the named module itself (or its package) is missing is it the name that is wrong.
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
             raise AppLoadError(
-                f"no module named {error.name!r}, so the application {shown!r} cannot be imported: "
+                f"no module named {without_arguments(error.name)!r}, so the application {shown!r} cannot be imported: "
                 "check the name, or set chdir to the folder that holds it"
             )
         raise

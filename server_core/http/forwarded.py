@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
+from server_core.config.values import EVERYONE
 from server_core.errors import ProtocolError
 from server_core.http.fields import Fields
 from server_core.settings import Proxy
@@ -18,7 +19,11 @@ Network = IPv4Network | IPv6Network
 
 # Names under which applications and frameworks look for what a proxy says; all of X-Forwarded-* besides.
 _PREFIX = "HTTP_X_FORWARDED_"
-_OTHERS = {"HTTP_X_REAL_IP", "HTTP_X_CLIENT_IP", "HTTP_X_SCHEME", "HTTP_X_URL_SCHEME", "HTTP_FRONT_END_HTTPS"}
+_OTHERS = {
+    *("HTTP_X_REAL_IP", "HTTP_X_CLIENT_IP", "HTTP_CLIENT_IP", "HTTP_X_CLUSTER_CLIENT_IP", "HTTP_TRUE_CLIENT_IP"),
+    *("HTTP_CF_CONNECTING_IP", "HTTP_FASTLY_CLIENT_IP", "HTTP_X_FORWARDED", "HTTP_X_ORIGINAL_FORWARDED_FOR"),
+    *("HTTP_X_ORIGINAL_HOST", "HTTP_X_SCHEME", "HTTP_X_URL_SCHEME", "HTTP_FRONT_END_HTTPS"),
+}
 
 # RFC 7239, 4: parameter=value, the value a token or a quoted string; what follows ends the pair or the element.
 _match_pair = re.compile(
@@ -48,7 +53,8 @@ class Forwarding:
 
     def __init__(self, proxy: Proxy) -> None:
         self._networks = proxy.forwarded_allow_ips
-        self._hops = proxy.forwarded_hops
+        # Where everybody is trusted, addresses tell nothing about who wrote what: only the last entry is the proxy's.
+        self._hops = proxy.forwarded_hops or int(proxy.forwarded_allow_ips == EVERYONE)
         self._rfc7239 = proxy.forwarded_header == "forwarded"
         self._schemes = [
             ("HTTP_" + name.upper().replace("-", "_"), value.lower()) for name, value in proxy.secure_scheme_headers

@@ -30,7 +30,13 @@ _is_length = re.compile(r"[0-9]{1,19}").fullmatch
 _REFUSED = frozenset(
     {"transfer-encoding", "te", "trailer", "trailers", "upgrade", "proxy-authenticate", "proxy-authorization"}
 )
-_KINDS = {"content-length": LENGTH, "date": DATE, "server": SERVER, "keep-alive": DROPPED}
+_KINDS = {
+    "content-length": LENGTH,
+    "date": DATE,
+    "server": SERVER,
+    "keep-alive": DROPPED,
+    "proxy-connection": DROPPED,
+}
 
 _MAX_KNOWN = 1024
 _MAX_KNOWN_VALUE = 128
@@ -47,7 +53,8 @@ class _StatusLines(dict[str, bytes]):
             raise TypeError(f"a status is a str, not {type(status).__name__}")
         if not _is_status(status):
             raise ValueError(f"{status!r} is no status: three digits from 200 to 599, a space and a reason")
-        line = f"HTTP/1.1 {status}\r\n".encode("latin-1")
+        # RFC 9112, 4: the space is there even when the reason is not.
+        line = f"HTTP/1.1 {status}{' ' * (len(status) == 3)}\r\n".encode("latin-1")
         if len(self) < _MAX_KNOWN:
             self[status] = line
         return line

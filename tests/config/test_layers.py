@@ -126,6 +126,11 @@ def test_a_jitter_without_a_limit_is_refused() -> None:
     assert resolved.settings.workers.max_requests_jitter == 50
 
 
+def test_hops_are_counted_only_where_somebody_is_believed() -> None:
+    assert "name the nearest proxy there" in refusal(layer(FILE, forwarded_hops=1))
+    assert from_command_line(forwarded_hops=1, forwarded_allow_ips="*").settings.proxy.forwarded_hops == 1
+
+
 def test_the_proxy_protocol_needs_a_version_and_somebody_who_speaks_it() -> None:
     assert "name the proxies that speak it" in refusal(layer(FILE, proxy_protocol="v1"))
     assert "set proxy_protocol to v1, v2 or any" in refusal(layer(FILE, proxy_allow_ips="10.0.0.1"))

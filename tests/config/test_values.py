@@ -19,7 +19,7 @@ NUMBER = values.integer(0, 100)
 SPAN = values.duration("0", "24h")
 SIZE = values.size("0", "1TB")
 NAMES = values.list_of(values.text(), "list of texts")
-PAIRS = values.pairs("header", "NAME: VALUE")
+PAIRS = values.pairs("header", "NAME: VALUE", frozenset({"host"}))
 ADDRESSES = values.list_of(values.address(), "list of addresses")
 
 
@@ -170,6 +170,7 @@ def test_a_right_value_is_read(kind: Kind[Any], raw: object, value: object) -> N
         (values.networks(), 5, "is not text"),
         (PAIRS, "X-Scheme", "is no header: write NAME: VALUE"),
         (PAIRS, "X-Scheme:", "is no header"),
+        (PAIRS, "Host: x", "for another purpose"),
         (PAIRS, "X_Scheme: https", "is no header"),
         (PAIRS, 5, "is not text"),
         (values.optional(NUMBER), "x", "is not a whole number"),

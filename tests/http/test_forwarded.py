@@ -245,6 +245,11 @@ class TestHops:
         assert Forwarding(Proxy(forwarded_allow_ips=EVERYONE, forwarded_hops=2)).client(fields)[1] == "https"
         assert Forwarding(Proxy(forwarded_allow_ips=EVERYONE, forwarded_hops=1)).client(fields)[1] == "http"
 
+    def test_where_everybody_is_trusted_the_last_entry_is_the_proxys_and_the_others_are_claims(self):
+        everyone = Forwarding(Proxy(forwarded_allow_ips=EVERYONE))
+        assert everyone.client({"HTTP_X_FORWARDED_FOR": "6.6.6.6, 203.0.113.5"})[0] == "203.0.113.5"
+        assert everyone.client({"HTTP_X_FORWARDED_PROTO": "https"}) == ("", "https")
+
 
 class TestPurge:
     HEARSAY = ("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_ANYTHING", "HTTP_X_REAL_IP", "HTTP_FORWARDED", "HTTP_X_SSL")

@@ -71,6 +71,23 @@ class TestBodySize:
             assert wire.half_close().reply().status == 400
 
 
+class TestAccount:
+    def test_the_access_log_says_which_request_was_refused_when_its_head_could_be_read(self, start: Start):
+        server = start("--limit-request-body", "10", "--access-logfile", "-")
+        with Wire(server) as wire:
+            post(wire, "/upload?a=b", 11, 'User-Agent: a "probe"').reply()
+        server.read_until(r'"POST /upload\?a=b HTTP/1\.1" 413 - "-" "a \\"probe\\""')
+        with Wire(server) as wire:
+            wire.get("/chunks", CHUNKED, method="POST").send(b"b\r\n").reply()
+        server.read_until(r'"POST /chunks HTTP/1\.1" 413')
+        with Wire(server) as wire:
+            wire.get("/tea", "Expect: tea").reply()
+        server.read_until(r'"GET /tea HTTP/1\.1" 417')
+        with Wire(server) as wire:
+            wire.send(b"GET /<script>\r\n\r\n").reply()
+        server.read_until(r'"- - -" 400')
+
+
 class TestPages:
     @pytest.mark.parametrize(
         ("accept", "kind", "body"),
@@ -224,6 +241,30 @@ class TestConnections:
         with Wire(server) as wire:
             return wire.get().reply().status
 
+    @pytest.mark.parametrize("policy", ["wait", "refuse"])
+    def test_nobody_is_cut_off_in_a_rush(self, start: Start, policy: str):
+        """A client that has just come has sent its request, which nobody has read yet: it is not waited for."""
+        server = start("--worker-connections", "5", "--full-policy", policy)
+        statuses = []
+        with ExitStack() as stack:
+            rush = [stack.enter_context(Wire(server)).get("/", "Connection: close") for _ in range(60)]
+            for wire in rush:
+                statuses.append(wire.reply().status)
+                assert wire.rest() == b""
+        assert set(statuses) <= ({200} if policy == "wait" else {200, 503})
+        assert 200 in statuses
+
+    def test_who_is_turned_away_reads_it_also_in_the_middle_of_an_upload(self, start: Start):
+        server = start("--worker-connections", "3", "--full-policy", "refuse", "--access-logfile", "-")
+        with ExitStack() as stack:
+            self.busy(server, stack)
+            for _ in range(3):
+                wire = post(stack.enter_context(Wire(server)), "/echo", 5 * MB)
+                for _ in range(5):
+                    wire.send(b"x" * MB)
+                assert wire.half_close().reply().status == 503
+        server.read_until(r'"- - -" 503')
+
     def test_a_worker_takes_as_many_open_files_as_its_connections_need(self, server: LiveServer, worker: int):
         limits = Path(f"/proc/{worker}/limits").read_text()
         found = re.search(r"Max open files +(\d+) +(\d+)", limits)
@@ -256,6 +297,17 @@ class TestDataRate:
             wire.get("/echo", coding, method="POST")
             self.drip(wire, b"1\r\nx\r\n" if coding == CHUNKED else b"x", 8)
             assert wire.reply().status == 408
+
+    @pytest.mark.parametrize("setting", ["--head-timeout", "--keep-alive", "--body-timeout"])
+    def test_short_times_are_kept_too(self, start: Start, setting: str):
+        with Wire(start(setting, "300ms")) as wire:
+            began = time.monotonic()
+            if setting == "--body-timeout":
+                post(wire, "/echo", 10)
+            elif setting == "--keep-alive":
+                wire.get().reply()
+            wire.rest()
+            assert 0.3 <= time.monotonic() - began < 1.3
 
     def test_a_body_that_is_fast_on_average_may_pause(self, start: Start):
         with Wire(start("--body-timeout", "2s", "--min-data-rate", "1000")) as wire:
