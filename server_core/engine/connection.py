@@ -277,7 +277,12 @@ class Connection(Outlet):
             self._refuse_body(error)
             return
         except OSError as error:
-            self._engine.log.error("A request body cannot be kept in a temporary file: %s", error.strerror)
+            file = None
+            no_room = error.strerror
+        else:
+            no_room = ""
+        if no_room:
+            self._engine.log.error("A request body cannot be kept in a temporary file: %s", no_room)
             self._refuse_body(ProtocolError(503, "no room for the body"))
             return
         if file is None:

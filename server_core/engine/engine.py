@@ -182,25 +182,19 @@ class Engine:
     # -- the threads
 
     def serve(self, substitute: bool = False) -> None:
-        """Handle events until the engine has stopped, or a ``substitute`` is not needed any more.
-
-        Called by each application thread.
-        """
+        """Called by each application thread; until the engine stops, or a ``substitute`` is not needed any more."""
         seat = Seat()
         crew = self.crew
         places = self._places
         while not self._stopped:
-            if places.wanted and places.hand_over():
-                crew.replace(None)
-                if substitute:
-                    return
-                places.wait()
-                continue
             if crew.blocking:
                 self._take_one()
-                continue
-            if crew.wait_to_lead(seat, self._parking):
+            elif crew.wait_to_lead(seat, self._parking):
                 self._lead(seat)
+            if (places.wanted or places.spare) and not self._stopped:
+                crew.replace(None)  # this thread may wait now, and has stepped down
+                if places.hand_over(substitute):
+                    return
         crew.disband()
 
     def _parking(self) -> None:
@@ -218,6 +212,8 @@ class Engine:
         pending = self.pending
         connections = self._connections
         crew = self.crew
+        places = self._places
+        turns = 0  # at least one, before somebody else has this place
         while crew.leader is seat:
             try:
                 descriptor, mask = ready.popleft()
@@ -227,9 +223,10 @@ class Engine:
                     continue  # sending may have made further events
                 if self._turn_ended is not None:  # for those whose answers did not wait for the turn's end
                     self._turn_ended()
-                if self._stopped or crew.blocking or self._places.wanted:
+                if self._stopped or crew.blocking or (turns and (places.wanted or places.spare)):
                     crew.step_down(seat)
                     break
+                turns += 1
                 ready.extend(self._wait(-1))
                 continue
             seat.serial += 1
@@ -265,17 +262,20 @@ class Engine:
     def _wait(self, most: int) -> Events:
         """What there is to do next, ``most`` of it (-1: all).  Who comes anew goes before those who had a turn."""
         later = self._later
-        events = self._poll(0 if later else self._pause, most)
+        events = self._poll(0 if later or self._places.wanted else self._pause, most)
         now = self.now = monotonic()
         if now >= self._next_tick and self._tick_lock.acquire(False):
             try:
                 self._tick(now)
             finally:
                 self._tick_lock.release()
-        if later and (most < 0 or not events):
+        if later:
             try:
-                for _ in range(len(later) if most < 0 else 1):
-                    events.append(later.popleft())
+                if most < 0:
+                    for _ in range(len(later)):
+                        events.append(later.popleft())
+                else:  # one of each in turn: under load there is always somebody who comes anew
+                    (self._ready if events else events).append(later.popleft())
             except IndexError:  # another thread has taken them
                 pass
         return events

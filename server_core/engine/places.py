@@ -25,7 +25,8 @@ class Places:
         self._lock = Lock()
         self._away = 0
         self._closed = False
-        self.wanted: deque[Lock] = deque()  # one gate for each thread that waits for a place
+        self.wanted: deque[Lock] = deque()  # one gate for each thread that waits for a place, to go on
+        self.spare: deque[Lock] = deque()  # and for each that would serve, if there were a place for it
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -45,7 +46,8 @@ class Places:
                 return False
             self._away += 1
         try:
-            if not self.hand_over():
+            # Not to one that wants to go on: between two of them somebody has to serve, or nobody ever would.
+            if not self._give_to(self.spare):
                 Thread(target=self._serve, name="prefork-serve substitute", daemon=True).start()
         except RuntimeError:  # no further thread is allowed: then all others wait too
             with self._lock:
@@ -53,25 +55,40 @@ class Places:
             return False
         return True
 
-    def hand_over(self) -> bool:
-        """Give this thread's place to one that wants it; False when nobody does."""
+    def hand_over(self, substitute: bool) -> bool:
+        """After a turn of serving: give the place to one that wants to go on, if there is one.
+
+        True for a substitute that is not needed any more; any other comes back when it has a place again.
+        """
+        if self._give_to(self.wanted):
+            if substitute:
+                return True
+            self._wait_in(self.spare)
+            return False
+        return substitute and self._give_to(self.spare)
+
+    @staticmethod
+    def _give_to(gates: deque[Lock]) -> bool:
         try:
-            self.wanted.popleft().release()
+            gates.popleft().release()
         except IndexError:
             return False
         return True
 
     def wait(self) -> None:
-        """Wait for a place."""
+        """Wait for a place, to go on."""
+        self._wait_in(self.wanted, self._wake)
+
+    def _wait_in(self, gates: deque[Lock], wake: Callable[[], None] = lambda: None) -> None:
         gate = Lock()
         gate.acquire()
-        self.wanted.append(gate)
+        gates.append(gate)
         if not self._closed:
-            self._wake()
+            wake()
             gate.acquire()
 
     def close(self) -> None:
         """Nobody waits any more."""
         self._closed = True
-        while self.hand_over():
+        while self._give_to(self.wanted) or self._give_to(self.spare):
             pass

@@ -44,7 +44,7 @@ class Spool:
         self._take_space(self._memory)
         # Unbuffered, so that a full disk shows here and nowhere else.  Unlinked before its first byte, and mode 600.
         file = tempfile.TemporaryFile(prefix="prefork-serve-body-", buffering=0)  # noqa: SIM115
-        _write_all(file, memory.getbuffer())
+        _write_all(file, memory.getvalue())  # not its buffer: while that is exported, memory cannot be closed
         self._file = file
         self._budget.give_back(self._memory, 0)
         self._memory = 0
