@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import logging.handlers
 import os
@@ -10,6 +11,7 @@ import socket
 import stat
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TextIO
 from urllib.parse import urlsplit
 
@@ -18,6 +20,8 @@ from server_core.process import Account
 from server_core.settings import Logs
 
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
+#: names of descriptors that we have already
+STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2, "/proc/self/fd/1": 1, "/proc/self/fd/2": 2}
 _DATE_FORMAT = "%Y-%m-%d %H:%M:%S %z"
 
 
@@ -52,23 +56,59 @@ def syslog_handler(logs: Logs, title: str) -> logging.Handler:
     return handler
 
 
+def stream_of(path: str) -> int:
+    """Which of our standard streams a path, or a link such as images of containers have, means; 0 for none.
+
+    Opened anew, a pipe would ask whether this account may.
+    """
+    return STREAMS.get(os.readlink(path) if os.path.islink(path) and path not in STREAMS else path, 0)
+
+
 def open_log_file(path: str, user: int = -1, group: int = -1) -> int:
     """Open a log for appending; returns its descriptor.  One that does not exist is made, for ``user`` and ``group``.
 
     An existing file keeps its owner, and root follows no link of somebody else's: a log may be in a directory where the
     account that serves, or whoever has taken it over, makes links to files of others.  Raises OSError.
     """
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+    stream = stream_of(path)
+    if stream:
+        return fcntl.fcntl(stream, fcntl.F_DUPFD_CLOEXEC, 3)
+    # Not blocking for the moment: a pipe without a reader is a mistake to be told, not to be waited for.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
     try:
         descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o640)
+        if os.geteuid() == 0 and (user, group) != (-1, -1):
+            os.fchown(descriptor, user, group)
     except FileExistsError:
-        if os.geteuid() == 0 and os.path.islink(path) and os.lstat(path).st_uid != 0:
-            raise OSError(errno.ELOOP, "it is a symbolic link that does not belong to root")
-        trusts_links = os.geteuid() != 0 or os.path.islink(path)
-        return os.open(path, flags if trusts_links else flags | os.O_NOFOLLOW)
-    if os.geteuid() == 0 and (user, group) != (-1, -1):
-        os.fchown(descriptor, user, group)
+        descriptor = _open_existing(path, flags)
+    os.set_blocking(descriptor, True)
     return descriptor
+
+
+def _open_existing(path: str, flags: int) -> int:
+    if os.geteuid() != 0:
+        return _open_for_a_reader(path, flags)
+    try:
+        return _open_for_a_reader(path, flags | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    if os.lstat(path).st_uid != 0:
+        raise OSError(errno.ELOOP, "it is a symbolic link that does not belong to root")
+    # Only where nobody else can put another link into its place.
+    folder = os.stat(os.path.dirname(os.path.abspath(path)))
+    if folder.st_uid != 0 or (folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX):
+        raise OSError(errno.ELOOP, "it is a symbolic link in a directory that does not belong to root alone")
+    return _open_for_a_reader(path, flags)
+
+
+def _open_for_a_reader(path: str, flags: int) -> int:
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(errno.ENXIO, "it is a pipe that nobody reads") from error
+        raise
 
 
 def open_text(path: str) -> TextIO:
@@ -82,7 +122,7 @@ def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> N
     Raises StartError with the origin of a path that cannot.
     """
     for name, path in (("errorlog", logs.errorlog), ("accesslog", logs.accesslog)):
-        if path is None or path == "-":
+        if path is None or path == "-" or stream_of(path):
             continue
         try:
             descriptor = open_log_file(path, account.user, account.group)
@@ -90,8 +130,14 @@ def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> N
             os.close(descriptor)
         except OSError as error:
             raise StartError(f"cannot write the log {path} ({name}: {origins[name]}): {error.strerror}") from error
-        if stat.S_ISREG(status.st_mode) and not account.may_write(status):
+        if not account.may_write(status):
             raise StartError(
                 f"cannot write the log {path} ({name}: {origins[name]}) as {account.name or account.user} (user): "
                 "give the file to that account with chown, or remove it"
+            )
+        closed = [str(folder) for folder in Path(os.path.abspath(path)).parents if not account.may_enter(folder.stat())]
+        if closed:
+            raise StartError(
+                f"cannot write the log {path} ({name}: {origins[name]}) as {account.name or account.user} (user): "
+                f"that account may not enter {closed[-1]}"
             )

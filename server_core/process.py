@@ -27,14 +27,21 @@ class Account:
 
     def may_write(self, status: os.stat_result) -> bool:
         """May it write a file of this owner, group and mode?  (Without a change of user nobody has to ask.)"""
+        return self._may(status, stat.S_IWUSR)
+
+    def may_enter(self, status: os.stat_result) -> bool:
+        """May it use what is in such a directory?"""
+        return self._may(status, stat.S_IXUSR)
+
+    def _may(self, status: os.stat_result, owner_bit: int) -> bool:
         if self.user in (-1, 0):
             return True
         if status.st_uid == self.user:
-            return bool(status.st_mode & stat.S_IWUSR)
+            return bool(status.st_mode & owner_bit)
         groups = [self.group]
         if self.name and self.group >= 0:
             groups = os.getgrouplist(self.name, self.group)
-        return bool(status.st_mode & (stat.S_IWGRP if status.st_gid in groups else stat.S_IWOTH))
+        return bool(status.st_mode & (owner_bit >> 3 if status.st_gid in groups else owner_bit >> 6))
 
 
 def find_account(user: str | int | None, group: str | int | None, origins: tuple[str, str]) -> Account:

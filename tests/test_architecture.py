@@ -68,6 +68,7 @@ server_core.engine.clients
 server_core.engine.acceptor
 server_core.engine.crew
 server_core.engine.places
+server_core.engine.watcher
 server_core.engine.engine
 
 server_core.workers

@@ -15,9 +15,9 @@ from logging import Logger
 from time import monotonic
 
 from server_core.arbiter.boot import Boot
-from server_core.arbiter.children import Generation, Worker, describe_status, exists, is_family, send_signal
+from server_core.arbiter.children import Generation, Grandchild, Worker, describe_status, is_reaped
 from server_core.arbiter.faults import Faults, indented
-from server_core.arbiter.judge import ABORT_SECONDS, kill, why_give_up, why_kill
+from server_core.arbiter.judge import ABORT_SECONDS, STOP_SECONDS, kill, why_give_up, why_kill
 from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS, Desired, Mode, Phase, next_step
 from server_core.arbiter.reports import Message, Reports
 from server_core.errors import AppLoadError, BootError
@@ -204,7 +204,7 @@ class Arbiter:
                 self._hear_worker(worker, message)
             if worker.pid and worker.pid in self._dead:
                 self._worker_died(worker, self._dead.pop(worker.pid))
-            elif worker.reports.closed and self._is_orphan(worker) and not exists(worker.pid):
+            elif worker.reports.closed and self._is_orphan(worker) and not worker.exists():
                 self._worker_died(worker, None)
         self._dead = {pid: status for pid, status in self._dead.items() if self._may_be_awaited()}
 
@@ -223,7 +223,7 @@ class Arbiter:
             generation.failure = (message["failed"], message["details"])
         elif "forked" in message:
             worker = self._workers.get(message["slot"])
-            if worker is not None and worker.pid == 0:
+            if worker is not None:
                 self._pid_is_known(worker, message["forked"])
         elif "unforked" in message:
             worker = self._workers.get(message["unforked"])
@@ -235,13 +235,12 @@ class Arbiter:
 
     def _hear_worker(self, worker: Worker, message: Message) -> None:
         if "ready" in message:
-            if worker.pid == 0:  # its forkserver died before it could tell
-                self._pid_is_known(worker, message["ready"])
+            self._pid_is_known(worker, message["ready"])  # its forkserver may have died before it could tell
             if worker.phase is Phase.BOOTING:
                 worker.phase, worker.since = Phase.READY, monotonic()
         elif "failed" in message:
             worker.failure = (message["failed"], message["details"])
-        elif "recycle" in message:
+        elif "recycle" in message and not worker.tired:
             worker.tired = True
             self._log.info(
                 "Worker %d (pid %d) has answered %d requests (max_requests): it will be replaced.",
@@ -251,11 +250,12 @@ class Arbiter:
             )
 
     def _pid_is_known(self, worker: Worker, pid: int) -> None:
-        if not is_family(pid, (os.getpid(), *(generation.pid for generation in self._generations()))):
+        if worker.process is not None:
             return
-        worker.pid = pid
+        forkservers = [generation.pid for generation in self._generations() if generation.pid]
+        worker.process = Grandchild(pid, (os.getpid(), *forkservers))
         if worker.phase is Phase.LEAVING:  # told to go before it had a process
-            send_signal(pid, signal.SIGTERM)
+            worker.send(signal.SIGTERM)
 
     def _forkserver_died(self, generation: Generation, status: int | None) -> None:
         generation.pid = 0
@@ -283,7 +283,7 @@ class Arbiter:
         del self._workers[worker.slot]
         for message in worker.reports.read():
             self._hear_worker(worker, message)
-        worker.reports.close()
+        worker.close()
         as_told = status in (None, 0, signal.SIGTERM) or self._desired.mode == Mode.STOP
         if worker.phase is Phase.LEAVING and not worker.why_killed and as_told:
             self._log.debug("Worker %d (pid %d) has left.", worker.slot, worker.pid)
@@ -323,7 +323,7 @@ class Arbiter:
             why = why_give_up(generation, now, timeouts)
             if why:
                 generation.why_killed = why
-                generation.killed = kill(generation.pid, generation.killed, now)
+                kill(generation, now)
         for worker in list(self._workers.values()):
             if not worker.why_killed:
                 last_sign = max(self._scoreboard.read(worker.slot).beat, self._woke)
@@ -333,13 +333,13 @@ class Arbiter:
 
     def _kill_worker(self, worker: Worker, now: float) -> None:
         if worker.pid and not (worker.killed and now - worker.killed > 3 * ABORT_SECONDS):
-            worker.killed = kill(worker.pid, worker.killed, now)
+            kill(worker, now)
             return
         # Its forkserver has told neither of a process nor of its end: it hangs itself, or took that knowledge with it.
         for generation in self._generations():
             if generation.number == worker.generation and generation.pid:
                 generation.why_killed = "it does not answer"
-                send_signal(generation.pid, signal.SIGKILL)
+                generation.send(signal.SIGKILL)
                 return
         self._worker_died(worker, None)
 
@@ -460,18 +460,16 @@ class Arbiter:
 
     def _end_all(self) -> None:
         """Nothing of ours outlives us: not even for the moment in which a new server would find the port in use."""
-        everyone = [worker.pid for worker in self._workers.values()]
+        everyone: list[Generation | Worker] = [*self._generations(), *self._workers.values()]
         for generation in self._generations():
             generation.close()
-            everyone.append(generation.pid)
-        for pid in everyone:
-            send_signal(pid, signal.SIGKILL)
+        for each in reversed(everyone):
+            each.send(signal.SIGKILL)
         # Forkservers are our children, and a dead forkserver's workers are too (Linux).
-        for pid in reversed(everyone):
-            try:
-                if pid:
-                    os.waitpid(pid, 0)
-            except ChildProcessError:
-                pass
+        until = monotonic() + STOP_SECONDS
+        for pid in [each.pid for each in everyone if each.pid]:
+            while not is_reaped(pid) and monotonic() < until:
+                select.select([self._signals.descriptor], [], [], 0.1)
+                self._signals.read()
         os.close(self._lifeline_end)
         os.close(self._lifeline)

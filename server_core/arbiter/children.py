@@ -5,52 +5,94 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from dataclasses import dataclass
 
 from server_core.arbiter.boot import Boot, fresh_interpreter, send_boot, send_fork, spawn
 from server_core.arbiter.plan import Phase, View
 from server_core.arbiter.reports import Reports
 
-
-def send_signal(pid: int, number: signal.Signals) -> None:
-    """Signal a process of ours, if it still exists."""
-    if pid > 0:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            pass
+# Instead of a handle: there is no such process, or the system has no handles.
+NO_PROCESS, ONLY_A_NUMBER = -1, -2
 
 
-def exists(pid: int) -> bool:
-    """Is there still a process of ours with this number (0 is none), be it a zombie?"""
-    if pid == 0:
-        return False
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
+class Grandchild:
+    """A process ``pid`` that somebody else forks and reaps: its number may be a stranger's as soon as it has died.
 
-
-def is_family(pid: int, parents: tuple[int, ...]) -> bool:
-    """Is this process a child of one of ``parents``, or gone, as far as the system tells (Linux)?
-
-    A child may be in the hands of an attacker: what it says must not make us signal a stranger's process.
+    And who tells of it may be in the hands of an attacker: that must not make us signal a process that is not a child
+    of one of ``parents``.  Hence the handle (pidfd), which stands for one process and never for its successor.
     """
-    if pid <= 1:
-        return False
+
+    def __init__(self, pid: int, parents: tuple[int, ...]) -> None:
+        self.pid = pid
+        self._handle = NO_PROCESS
+        if pid <= 1:
+            return
+        try:
+            self._handle = os.pidfd_open(pid) if sys.platform == "linux" else ONLY_A_NUMBER
+        except ProcessLookupError:
+            return
+        except OSError:  # a kernel before 5.3, or a sandbox
+            self._handle = ONLY_A_NUMBER
+        if _parent(pid) not in (*parents, None) or not self.exists():
+            self.close()
+
+    def exists(self) -> bool:
+        """Is it there, be it as a zombie?"""
+        return self._signal(0)
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal it, if it still exists."""
+        self._signal(number)
+
+    def _signal(self, number: int) -> bool:
+        if self._handle == NO_PROCESS:
+            return False
+        try:
+            if sys.platform == "linux" and self._handle != ONLY_A_NUMBER:
+                signal.pidfd_send_signal(self._handle, number)
+            else:
+                os.kill(self.pid, number)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # it has become somebody else by a set-user-ID program
+            pass
+        return True
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._handle = NO_PROCESS
+
+
+def _parent(pid: int) -> int | None:
+    """Whose child it is; None where the system does not tell."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[1]) in parents
+            return int(file.read().rpartition(b")")[2].split()[1])
+    except FileNotFoundError:
+        return -1 if sys.platform == "linux" else None
     except (OSError, ValueError, IndexError):
-        return True  # it is gone, or this system has no such files
+        return None
+
+
+def is_reaped(pid: int) -> bool:
+    """Is there no child of ours with this number any more?  One that has ended is reaped."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
 
 
 def describe_status(status: int | None) -> str:
     """A wait status in words: ``exited with status 1``, ``was killed by SIGKILL``."""
     if status is None:
         return "is gone"
-    code = os.waitstatus_to_exitcode(status)
+    try:
+        code = os.waitstatus_to_exitcode(status)
+    except (ValueError, OverflowError):  # a child may say what it likes
+        return f"ended with wait status {status}"
     if code >= 0:
         return f"exited with status {code}"
     try:
@@ -63,18 +105,23 @@ def describe_status(status: int | None) -> str:
 
 @dataclass
 class Worker:
-    """One worker.  ``pid`` is 0 until the forkserver has told it; times are monotonic seconds."""
+    """One worker.  ``process`` is None until the forkserver has told of it; times are monotonic seconds."""
 
     slot: int
     generation: int
     reports: Reports
     since: float  # when the present phase began
     phase: Phase = Phase.BOOTING
-    pid: int = 0
+    process: Grandchild | None = None
     tired: bool = False
     killed: float = 0.0  # when it was first told to die
     why_killed: str = ""
     failure: tuple[str, str] | None = None  # what it reported when it could not boot: a sentence, a traceback
+
+    @property
+    def pid(self) -> int:
+        """Its number, 0 as long as that is not known."""
+        return self.process.pid if self.process is not None else 0
 
     @property
     def view(self) -> View:
@@ -85,7 +132,22 @@ class Worker:
         """Tell it to go."""
         if self.phase is not Phase.LEAVING:
             self.phase, self.since = Phase.LEAVING, now
-        send_signal(self.pid, number)
+        self.send(number)
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal its process, if there is one."""
+        if self.process is not None:
+            self.process.send(number)
+
+    def exists(self) -> bool:
+        """Is its process there, be it as a zombie?"""
+        return self.process is not None and self.process.exists()
+
+    def close(self) -> None:
+        """It is dead: let go of its pipe and its process."""
+        self.reports.close()
+        if self.process is not None:
+            self.process.close()
 
 
 class Generation:
@@ -145,4 +207,12 @@ class Generation:
             self._channel.close()
             self._channel = None
         if not self.imported:  # it does not listen to us while it imports
-            send_signal(self.pid, signal.SIGKILL)
+            self.send(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Signal the forkserver, if it still exists: ours and not reaped, so the number is not another's."""
+        if self.pid > 0:
+            try:
+                os.kill(self.pid, number)
+            except (ProcessLookupError, PermissionError):
+                pass

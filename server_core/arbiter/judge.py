@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from server_core.arbiter.children import Generation, Worker, send_signal
+from server_core.arbiter.children import Generation, Worker
 from server_core.arbiter.plan import Mode, Phase
 from server_core.settings import Timeouts
 
@@ -43,12 +43,11 @@ def why_kill(worker: Worker, now: float, timeouts: Timeouts, last_sign: float, m
     return ""
 
 
-def kill(pid: int, since: float, now: float) -> float:
-    """First SIGABRT, at which faulthandler tells all stacks, later SIGKILL; returns when it began (0: not yet)."""
-    if not since:
-        send_signal(pid, signal.SIGABRT)
-        send_signal(pid, signal.SIGCONT)  # a stopped process hears it only when it goes on
-        return now
-    if now - since > ABORT_SECONDS:
-        send_signal(pid, signal.SIGKILL)
-    return since
+def kill(target: Generation | Worker, now: float) -> None:
+    """First SIGABRT, at which faulthandler tells all stacks, later SIGKILL."""
+    if not target.killed:
+        target.killed = now
+        target.send(signal.SIGABRT)
+        target.send(signal.SIGCONT)  # a stopped process hears it only when it goes on
+    elif now - target.killed > ABORT_SECONDS:
+        target.send(signal.SIGKILL)

@@ -8,7 +8,7 @@ from typing import Any
 
 Message = dict[str, Any]
 
-#: all that can be said
+#: all that can be said; numbers are those of processes and slots, wait statuses and counts
 FORMS: tuple[dict[str, type], ...] = (
     {"imported": bool},
     {"failed": str, "details": str},
@@ -20,8 +20,21 @@ FORMS: tuple[dict[str, type], ...] = (
 )
 
 #: a child may be in the hands of an attacker, and must not keep the arbiter busy or fill its memory
-MOST_AT_ONCE = 1 << 20
+MOST_AT_ONCE = 1 << 17
 MOST_LAST_WORDS = 1 << 18
+LARGEST_NUMBER = (1 << 31) - 1
+
+
+def parse_message(line: bytes) -> Message | None:
+    """A line as a message, None when it is none."""
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if type(message) is not dict or {key: type(value) for key, value in message.items()} not in FORMS:
+        return None
+    numbers = [value for value in message.values() if type(value) is int]
+    return message if all(0 <= number <= LARGEST_NUMBER for number in numbers) else None
 
 
 class Reports:
@@ -56,14 +69,15 @@ class Reports:
             self._buffer += b"\n"  # no message is that long
         *lines, self._buffer = self._buffer.split(b"\n")
         messages: list[Message] = []
+        others: list[bytes] = []
         for line in filter(None, lines):
-            try:
-                message = json.loads(line)
-                if type(message) is not dict or {key: type(value) for key, value in message.items()} not in FORMS:
-                    raise ValueError
+            message = parse_message(line)
+            if message is not None:
                 messages.append(message)
-            except (ValueError, RecursionError):
-                self.last_words = (self.last_words + line.decode("utf-8", "replace") + "\n")[-MOST_LAST_WORDS:]
+            else:
+                others.append(line + b"\n")
+        if others:
+            self.last_words = (self.last_words + b"".join(others).decode("utf-8", "replace"))[-MOST_LAST_WORDS:]
         return messages
 
     def close(self) -> None:

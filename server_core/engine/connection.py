@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 NOTHING_TOLD: Mapping[str, str] = {"REQUEST_METHOD": "-", "RAW_URI": "-", "SERVER_PROTOCOL": "-"}
 #: a client that has sent no request yet, or not all of one, is not closed before for the sake of others
 PATIENCE_SECONDS = 1.0
+#: more than anybody waits
+LONGEST_WAIT = 1e9
 
 
 class Connection(Outlet):
@@ -67,7 +69,7 @@ class Connection(Outlet):
     @property
     def idle(self) -> bool:
         """Is no request under way, not even a part of one?"""
-        return self.state == HEAD and not self._buffer
+        return (self.state == HEAD and not self._buffer) or self.state == PROXY
 
     # -- events; the caller owns the claim
 
@@ -129,9 +131,13 @@ class Connection(Outlet):
     def waited(self, now: float) -> float:
         """For how many seconds this connection has been waiting for its client; 0 when a request is under way.
 
-        A client that has just come, or is just sending, is not yet waited for.
+        A client that has just come, or is just sending, is not yet waited for.  Who was refused and only has to hear it
+        goes before all others.
         """
-        if self.state != HEAD:
+        if self.state == LINGER:
+            waited = now - self.since
+            return waited + LONGEST_WAIT if waited > PATIENCE_SECONDS else 0.0
+        if self.state not in (HEAD, PROXY):
             return 0.0
         if self.requests and not self._buffer:
             return now - (self.deadline - self._engine.idle_seconds)
@@ -140,16 +146,16 @@ class Connection(Outlet):
 
     def evict(self) -> bool:
         """Close to make room for others, unless the client has sent something meanwhile; the caller owns the claim."""
-        try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            self._close()
-            return True
-        except OSError:
-            self._close()
-            return True
-        self.rest()
-        return False
+        if self.state != LINGER:
+            try:
+                self._socket.recv(1, socket.MSG_PEEK)
+            except OSError:  # nothing has come, or the connection is broken
+                pass
+            else:
+                self.rest()
+                return False
+        self._close()
+        return True
 
     def turn_away(self) -> None:
         """There is no room for this new client; the caller owns the claim."""

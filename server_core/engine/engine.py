@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from logging import Logger
 from math import inf
 from threading import Lock, get_ident
-from time import monotonic, sleep, time
+from time import monotonic, perf_counter, time
 
 from server_core.engine.acceptor import Acceptor
 from server_core.engine.budget import Budget
@@ -30,11 +30,12 @@ from server_core.engine.clients import Clients
 from server_core.engine.connection import Connection
 from server_core.engine.crew import Crew, Seat
 from server_core.engine.outlet import LINGER_SECONDS, Outlet
-from server_core.engine.places import Places
+from server_core.engine.places import Places, Waiting
 from server_core.engine.poller import HANGUP, READABLE, Events, Poller
 from server_core.engine.site import Site
+from server_core.engine.watcher import Watcher
 from server_core.exchange import Exchange
-from server_core.gateway.wsgi import ServerLines, WSGIApplication
+from server_core.gateway.wsgi import ClientGone, ServerLines, WSGIApplication
 from server_core.http.forwarded import Forwarding, trusted
 from server_core.http.head import HeadLimits
 from server_core.http.response import http_date
@@ -43,9 +44,6 @@ from server_core.settings import Limits, Proxy, Timeouts
 
 #: an answer of this turn waits no longer than this for the others
 TURN_SECONDS = 0.001
-LOOK_SECONDS = 0.001
-#: looks without anything new after which the watcher goes to sleep
-IDLE_LOOKS = 20
 ACCEPTS_PER_BUSY_TURN = 32
 #: how long a kept-alive connection may still bring a request after draining began
 DRAIN_IDLE_SECONDS = 0.5
@@ -118,7 +116,7 @@ class Engine:
         self._poller = Poller()
         self._poll = self._poller.poll
         self._threads = threads
-        self._next_tick = 0.0
+        self._next_tick = self._next_sign = 0.0
         self._pause = self._tick_seconds
         self._tick_lock = Lock()
         self._stopped = False
@@ -126,9 +124,8 @@ class Engine:
         self._was_empty = False
         self.crew = Crew()
         self._places = Places(self._substitute, self._wake)
-        self.watcher_sleeps = False
-        self._watcher_gate = Lock()
-        self._watcher_gate.acquire()
+        self.watcher = Watcher(self.crew, self.pending, self._leader_is_stuck)
+        self._away_seconds: dict[int, float] = {}  # by thread, of the request that it is in
         # descriptors that are no connections
         self._refuses = limits.full_policy == "refuse"
         full = self._connections.overfull if self._refuses else self._connections.full
@@ -165,7 +162,11 @@ class Engine:
         self._stopped = True
         self._places.close()
         self._wake()
-        self.wake_watcher()
+        self.watcher.stop()
+
+    def join(self) -> None:
+        """When the engine has stopped: wait for the threads that were started for those who waited for a client."""
+        self._places.join()
 
     def _wake(self) -> None:
         try:
@@ -202,7 +203,7 @@ class Engine:
 
         What it leaves in the deque must not wait for the leader's next event.
         """
-        self.wake_watcher()
+        self.watcher.wake()
         if self._ready or self._later:
             self._wake()
 
@@ -213,6 +214,7 @@ class Engine:
         connections = self._connections
         crew = self.crew
         places = self._places
+        watcher = self.watcher
         turns = 0  # at least one, before somebody else has this place
         while crew.leader is seat:
             try:
@@ -230,8 +232,8 @@ class Engine:
                 ready.extend(self._wait(-1))
                 continue
             seat.serial += 1
-            if self.watcher_sleeps:
-                self.wake_watcher()
+            if watcher.sleeps:
+                watcher.wake()
             connection = connections.get(descriptor)
             if connection is not None and connection.claim(False):
                 connection.run(mask)
@@ -333,15 +335,29 @@ class Engine:
     # -- what connections call
 
     @contextmanager
-    def away(self) -> Iterator[None]:
-        """For the time of a ``with`` block this thread waits for its client, and others run the application."""
-        crew = self.crew
-        if crew.leader is not None and crew.leader_thread == get_ident():
+    def away(self, client: Waiting) -> Iterator[None]:
+        """For the time of a ``with`` block this thread waits for its client, and others run the application.
+
+        Raises ClientGone when there is nobody else to run it.
+        """
+        began = perf_counter()
+        thread = get_ident()
+        leader = self.crew.leader
+        if leader is not None and leader.thread == thread:
             self._flush()
-            crew.step_down(crew.leader)
-            crew.replace(None)
-        with self._places.away():
+            self.crew.step_down(leader)
+            self.crew.replace(None)
+        try:
+            left = self._places.leave(client)
+        except RuntimeError as error:
+            self.log.error("An answer whose client reads slowly was cut off: the system allows no further thread.")
+            raise ClientGone("nobody could serve while the application waits for this client") from error
+        try:
             yield
+        finally:
+            if left:
+                self._places.come_back(client)
+            self._away_seconds[thread] = self._away_seconds.get(thread, 0.0) + perf_counter() - began
 
     def _substitute(self) -> None:
         try:
@@ -397,54 +413,22 @@ class Engine:
         if self.requests >= self._max_requests > 0:
             self._max_requests = 0
             self._limit_reached()
+        if self._away_seconds:
+            seconds -= self._away_seconds.pop(get_ident(), 0.0)
         if self._threads > 1:
             self.crew.took(seconds)
 
     def progress(self) -> None:
         """A part of a long answer has left: this thread is alive although it does not come back."""
-        if self._threads == 1 and monotonic() >= self._next_tick:
-            self._next_tick = monotonic() + 1.0
+        if self._threads == 1 and monotonic() >= self._next_sign:
+            self._next_sign = monotonic() + TICK_SECONDS
             self._beat()
 
     # -- the watcher
 
     def watch(self, beat: Callable[[], None] | None = None) -> None:
         """Look after the leader until the engine stops; ``beat`` is called about once a second."""
-        seen: tuple[Seat | None, int] = (None, 0)
-        looks = 0
-        next_beat = 0.0
-        while not self._stopped:
-            if beat is not None and monotonic() >= next_beat:
-                next_beat = monotonic() + 1.0
-                beat()
-            sleep(LOOK_SECONDS)
-            now_seen = self.crew.glance()
-            if now_seen != seen:
-                seen, looks = now_seen, 0
-                continue
-            looks += 1
-            busy = now_seen[1] & 1
-            if busy:
-                self._leader_is_stuck(now_seen[0])
-            if looks > IDLE_LOOKS and not (busy and (self.pending or self.crew.parked)):
-                self._sleep_watching(seen)
-                looks = 0
-
-    def _sleep_watching(self, seen: tuple[Seat | None, int]) -> None:
-        """Nothing to look at: sleep until the leader moves, an answer is held or a follower parks."""
-        self.watcher_sleeps = True
-        # Whatever happened before the line above has not woken us: look once more.
-        if self.crew.glance() == seen and not (seen[1] & 1 and (self.pending or self.crew.parked)):
-            self._watcher_gate.acquire(timeout=1.0)
-        self.watcher_sleeps = False
-
-    def wake_watcher(self) -> None:
-        """There is something to look at again."""
-        self.watcher_sleeps = False
-        try:
-            self._watcher_gate.release()
-        except RuntimeError:
-            pass  # it is open already
+        self.watcher.watch(beat)
 
     def _leader_is_stuck(self, leader: Seat | None) -> None:
         """The leader is in a long request: nobody's finished answer waits for it, and somebody else takes the lead."""

@@ -22,6 +22,7 @@ from time import monotonic
 
 from server_core.engine.budget import Budget
 from server_core.gateway.wsgi import ClientGone
+from server_core.settings import Timeouts
 
 _SENDFILE_MOST = 1 << 22
 #: of the space for temporary files: the rest is for bodies, which have no other way, and a disk is slower than a client
@@ -53,13 +54,13 @@ class Outbox:
 
     Up to ``memory_limit`` bytes are kept in memory, ``file_limit`` more in a file, if the worker's ``budget`` has room
     for them; beyond that ``send`` waits, ``away`` from its place, as long as the client takes something every
-    ``write_timeout`` seconds; ``progress`` is called meanwhile.
+    ``write_timeout`` seconds, and ``min_data_rate`` on the whole.
     """
 
     __slots__ = tuple(
         (
-            "_away _budget _file_limit _items _limit _lock _memory _memory_limit _progress _socket _space "
-            "_write_timeout size"
+            "_away _budget _file_limit _items _limit _lock _memory _memory_limit _since _socket _space _taken "
+            "_timeouts size"
         ).split()
     )
 
@@ -68,19 +69,19 @@ class Outbox:
         sock: socket.socket,
         memory_limit: int,
         file_limit: int,
-        write_timeout: float,
+        timeouts: Timeouts,
         budget: Budget,
-        away: Callable[[], AbstractContextManager[None]],
-        progress: Callable[[], None],
+        away: Callable[[Outbox], AbstractContextManager[None]],
     ) -> None:
         self._socket = sock
         self._memory_limit = memory_limit
         self._file_limit = file_limit
         self._limit = memory_limit + file_limit
-        self._write_timeout = write_timeout
+        self._timeouts = timeouts
         self._budget = budget
         self._away = away
-        self._progress = progress
+        self._since = 0.0  # while the application waits: when that began,
+        self._taken = 0  # and how many bytes the client has taken
         self._items: deque[memoryview | FileSlice] = deque()
         self._memory = self._space = 0  # what is taken from the budget
         self._lock = Lock()
@@ -123,21 +124,34 @@ class Outbox:
 
     def _wait_until(self, size: int) -> None:
         """The application is far ahead of its client: its thread waits here, and only here."""
+        patience, rate = self._timeouts.write_timeout, self._timeouts.min_data_rate
         writable = select.poll()
         writable.register(self._socket.fileno(), select.POLLOUT)
-        deadline = monotonic() + self._write_timeout
-        unsent = queued(self._socket)
-        with self._away():
+        self._since, self._taken = monotonic(), 0
+        deadline = self._since + patience
+        all_of_it = self.size + queued(self._socket)
+        with self._away(self):
             while self.size > size:
-                before = self.size + unsent
-                writable.poll(min(self._write_timeout, 1.0) * 1000)
+                writable.poll(min(patience, 1.0) * 1000)
                 self._push()
-                unsent = queued(self._socket)
-                if self.size + unsent < before:
-                    deadline = monotonic() + self._write_timeout
-                    self._progress()  # slow, but alive, and so is the worker
-                elif monotonic() > deadline:
-                    raise ClientGone("the client does not take the answer (write_timeout)")
+                now = monotonic()
+                taken = all_of_it - self.size - queued(self._socket)
+                if taken > self._taken:
+                    self._taken = taken
+                    deadline = min(now + patience, self._since + patience + taken / rate) if rate else now + patience
+                if now > deadline:
+                    raise ClientGone("the client does not take the answer (write_timeout, min_data_rate)")
+
+    def pace(self) -> float:
+        """While the application waits: how fast the client takes its answer, in bytes a second."""
+        return self._taken / max(monotonic() - self._since, 1.0)
+
+    def cut(self) -> None:
+        """While the application waits: let it find the client gone, at once."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
 
     def add(self, data: bytes | memoryview) -> None:
         """Keep ``data`` behind all that is kept already.  Raises OSError when there is no room for it."""
@@ -166,6 +180,19 @@ class Outbox:
         if not self._file_limit or not self._budget.take_space(len(data), RESPONSES_PART):
             raise OSError(errno.ENOSPC, "no room for temporary files (response_file_size, limit_temp_space)")
         self._space += len(data)
+        try:
+            file = self._file_for_more()
+            written = 0
+            while written < len(data):
+                written += os.pwrite(file.descriptor, data[written:], file.offset + file.count + written)
+        except OSError:
+            self._give_back(0, len(data))
+            self._drop_empty_file()
+            raise
+        file.count += written
+        self.size += written
+
+    def _file_for_more(self) -> FileSlice:
         last = self._items[-1] if self._items else None
         # Several files of limited size, each given back when it is sent: one file would grow with the whole answer.
         if not isinstance(last, FileSlice) or not last.grows or last.offset + last.count >= self._file_limit // 8:
@@ -174,18 +201,18 @@ class Outbox:
             with tempfile.TemporaryFile(prefix="prefork-serve-answer-", buffering=0) as file:
                 last = FileSlice(os.dup(file.fileno()), 0, 0, grows=True)
             self._items.append(last)
-        written = 0
-        try:
-            while written < len(data):
-                written += os.pwrite(last.descriptor, data[written:], last.offset + last.count + written)
-        except OSError:
-            self._give_back(0, len(data))
-            if not last.count:
-                self._items.pop()
-                os.close(last.descriptor)
-            raise
-        last.count += written
-        self.size += written
+        return last
+
+    def _drop_empty_file(self) -> None:
+        last = self._items[-1] if self._items else None
+        if isinstance(last, FileSlice) and last.grows and not last.count:
+            self._items.pop()
+            os.close(last.descriptor)
+
+    def could_hold(self, count: int) -> bool:
+        """Would there be room for ``count`` bytes if no other client occupied any?"""
+        budget = self._budget
+        return count <= budget.memory_limit or bool(self._file_limit and count <= budget.space_limit * RESPONSES_PART)
 
     def flush(self) -> int:
         """Send what the socket takes now; returns the bytes that moved.  Raises OSError for a broken connection."""

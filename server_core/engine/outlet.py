@@ -102,8 +102,8 @@ class Outlet:
         engine = self._engine
         if engine.crew.leader_thread == get_ident():
             engine.pending.append(self)
-            if engine.watcher_sleeps:  # the application may go on for long after its last block
-                engine.wake_watcher()
+            if engine.watcher.sleeps:  # the application may go on for long after its last block
+                engine.watcher.wake()
         else:
             self.flush()
 
@@ -166,11 +166,12 @@ class Outlet:
 
     def _keep_rest(self, data: memoryview) -> bool:
         """Keep what the socket does not take; whoever has been taking an answer for the longest makes room for it."""
+        outbox = self._kept()
         while True:
             try:
-                self._kept().add(data)
+                outbox.add(data)
             except OSError as error:
-                if not self._engine.cut_slowest():
+                if not (outbox.could_hold(len(data)) and self._engine.cut_slowest()):
                     self._engine.log.error("The rest of an answer cannot be kept: %s. Its connection is cut.", error)
                     return False
             else:
@@ -183,10 +184,9 @@ class Outlet:
                 self._socket,
                 engine.limits.response_buffer_size,
                 engine.limits.response_file_size,
-                engine.timeouts.write_timeout,
+                engine.timeouts,
                 engine.budget,
                 engine.away,
-                engine.progress,
             )
         return self._outbox
 

@@ -8,12 +8,22 @@ application stays what it should be, with ``sync`` it is one, and a client that 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Lock, Thread
+from collections.abc import Callable
+from threading import Lock, Thread, current_thread
+from typing import Protocol
 
-#: each of them is a thread that sleeps, with its stack and what the application holds
+#: so many may be away; each is a thread that sleeps, with its stack and what the application holds
 MOST_AWAY = 1000
+
+
+class Waiting(Protocol):
+    """What a thread that is away waits for: a client that takes its answer at some ``pace``, and can be ``cut``."""
+
+    def pace(self) -> float:
+        """Bytes a second."""
+
+    def cut(self) -> None:
+        """End the waiting, at once."""
 
 
 class Places:
@@ -23,37 +33,57 @@ class Places:
         self._serve = serve
         self._wake = wake
         self._lock = Lock()
-        self._away = 0
+        self._away: list[Waiting] = []
+        self._substitutes: set[Thread] = set()
         self._closed = False
         self.wanted: deque[Lock] = deque()  # one gate for each thread that waits for a place, to go on
         self.spare: deque[Lock] = deque()  # and for each that would serve, if there were a place for it
 
-    @contextmanager
-    def away(self) -> Iterator[None]:
-        """For the time of a ``with`` block this thread needs no place."""
-        left = self._leave()
-        try:
-            yield
-        finally:
-            if left:
-                self.wait()
-                with self._lock:
-                    self._away -= 1
+    def leave(self, client: Waiting) -> bool:
+        """This thread waits for ``client`` and needs no place; False when the engine stops and nobody needs one.
 
-    def _leave(self) -> bool:
+        When too many are away already, the one with the slowest client has to give up.  Raises RuntimeError when the
+        system allows no further thread.
+        """
         with self._lock:
-            if self._closed or self._away >= MOST_AWAY:
+            if self._closed:
                 return False
-            self._away += 1
-        try:
-            # Not to one that wants to go on: between two of them somebody has to serve, or nobody ever would.
-            if not self._give_to(self.spare):
-                Thread(target=self._serve, name="prefork-serve substitute", daemon=True).start()
-        except RuntimeError:  # no further thread is allowed: then all others wait too
-            with self._lock:
-                self._away -= 1
-            return False
+            if len(self._away) >= MOST_AWAY:
+                slowest = min(self._away, key=lambda each: each.pace())
+                self._away.remove(slowest)
+                slowest.cut()
+            self._away.append(client)
+        # Not to one that wants to go on: between two of them somebody has to serve, or nobody ever would.
+        if not self._give_to(self.spare):
+            try:
+                self._start_substitute()
+            except RuntimeError:
+                self._forget(client)
+                raise
         return True
+
+    def _forget(self, client: Waiting) -> None:
+        with self._lock:
+            if client in self._away:  # else it was cut
+                self._away.remove(client)
+
+    def _start_substitute(self) -> None:
+        thread = Thread(target=self._be_substitute, name="prefork-serve substitute", daemon=True)
+        self._substitutes.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._substitutes.discard(thread)
+            raise
+
+    def _be_substitute(self) -> None:
+        self._serve()
+        self._substitutes.discard(current_thread())
+
+    def come_back(self, client: Waiting) -> None:
+        """The opposite of ``leave``: wait for a place, to go on."""
+        self._wait_in(self.wanted, self._wake)
+        self._forget(client)
 
     def hand_over(self, substitute: bool) -> bool:
         """After a turn of serving: give the place to one that wants to go on, if there is one.
@@ -75,10 +105,6 @@ class Places:
             return False
         return True
 
-    def wait(self) -> None:
-        """Wait for a place, to go on."""
-        self._wait_in(self.wanted, self._wake)
-
     def _wait_in(self, gates: deque[Lock], wake: Callable[[], None] = lambda: None) -> None:
         gate = Lock()
         gate.acquire()
@@ -92,3 +118,8 @@ class Places:
         self._closed = True
         while self._give_to(self.wanted) or self._give_to(self.spare):
             pass
+
+    def join(self) -> None:
+        """Wait until the last substitute has come back from the application."""
+        for thread in list(self._substitutes):
+            thread.join()

@@ -33,3 +33,4 @@ def run(post: Post) -> None:
     engine.watch(post.beat)
     for thread in threads:
         thread.join()
+    engine.join()

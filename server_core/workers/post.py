@@ -35,12 +35,26 @@ from server_core.workers import load_worker_class
 #: descriptors that a worker needs besides those of its clients: files, database connections, temporary files
 SPARE_FILES = 1024
 
+#: what the arbiter is told in one go, in bytes, and how much of each text (characters) if that is more
+LONGEST_REPORT, MOST_TEXT = 60_000, 3_000
+
 SOFTWARE = f"prefork-serve/{__version__}"
 
 
 def report(descriptor: int, **message: object) -> None:
-    """Tell the arbiter something, as a line of JSON; nobody listens when the arbiter is gone."""
+    """Tell the arbiter something, as a line of JSON; nobody listens when the arbiter is gone.
+
+    Of a very long text the middle is left out: the arbiter does not listen for so long.
+    """
     data = json.dumps(message).encode("ascii") + b"\n"
+    if len(data) > LONGEST_REPORT:
+        short = {
+            key: value[: MOST_TEXT // 4] + "\n...\n" + value[-MOST_TEXT:]
+            if isinstance(value, str) and len(value) > MOST_TEXT
+            else value
+            for key, value in message.items()
+        }
+        data = json.dumps(short).encode("ascii") + b"\n"
     try:
         while data:
             data = data[os.write(descriptor, data) :]

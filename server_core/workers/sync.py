@@ -16,3 +16,4 @@ def run(post: Post) -> None:
     engine = post.engine(threads=1, beat=post.beat)
     Thread(target=engine.watch, name="prefork-serve watcher", daemon=True).start()
     engine.serve()
+    engine.join()

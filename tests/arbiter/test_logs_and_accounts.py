@@ -232,6 +232,38 @@ def test_root_neither_follows_a_strangers_link_nor_gives_away_what_is_there(serv
 
 
 @as_root
+def test_a_log_that_the_account_cannot_reach_is_told_before_the_start(serve, open_directory):
+    folder = open_directory / "closed"
+    folder.mkdir(mode=0o700)
+    server = serve("--access-logfile", str(folder / "access.log"), "-u", "nobody", "simple:app", wait=False)
+    assert server.wait() == 1
+    assert server.text.count("\n") == 1
+    assert f"as nobody (user): that account may not enter {folder}" in server.text
+
+
+def test_a_pipe_that_nobody_reads_is_no_log(serve, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    server = serve("--error-logfile", str(pipe), "simple:app", wait=False)
+    assert server.wait() == 1
+    assert server.text.count("\n") == 1
+    assert "it is a pipe that nobody reads" in server.text
+
+
+@pytest.mark.parametrize("user", [(), pytest.param(("-u", "nobody"), marks=as_root)])
+@pytest.mark.parametrize("linked", [False, True])
+def test_dev_stdout_is_a_log_although_it_is_somebody_elses_pipe(serve, open_directory, user, linked):
+    write_module(open_directory, TELLS_WHO_IT_IS)
+    path = open_directory / "log"
+    if linked:
+        path.symlink_to("/dev/stdout")
+    options = ("-w", "1", "--access-logfile", str(path) if linked else "/dev/stdout", *user)
+    server = serve(*options, "site_app:app", cwd=open_directory, env=NO_BYTE_CODE)
+    server.get("/listed")
+    server.read_until("GET /listed HTTP/1.1")
+
+
+@as_root
 def test_a_log_that_is_there_is_written_on_if_the_account_may(serve, open_directory):
     nobody = pwd.getpwnam("nobody")
     log = open_directory / "access.log"

@@ -8,13 +8,15 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_core.arbiter.children import describe_status, exists, is_family, send_signal
-from server_core.arbiter.reports import FORMS, MOST_LAST_WORDS, Reports
+from server_core.arbiter.children import Grandchild, describe_status
+from server_core.arbiter.reports import FORMS, LARGEST_NUMBER, MOST_LAST_WORDS, Reports
 from server_core.workers.post import report
 
 
@@ -28,7 +30,12 @@ def pipe() -> Iterator[tuple[Reports, int]]:
         os.close(write)
 
 
-VALUES = {bool: st.booleans(), int: st.integers(), str: st.text(max_size=30)}
+def write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+VALUES = {bool: st.booleans(), int: st.integers(0, LARGEST_NUMBER), str: st.text(max_size=30)}
 messages = st.sampled_from(FORMS).flatmap(
     lambda form: st.fixed_dictionaries({key: VALUES[kind] for key, kind in form.items()})
 )
@@ -65,11 +72,56 @@ def test_what_has_not_the_form_of_a_message_is_none(said):
         assert {key: type(value) for key, value in message.items()} in FORMS
 
 
+@pytest.mark.parametrize("number", [-1, LARGEST_NUMBER + 1, 10**30])
+def test_a_number_that_no_process_can_have_is_no_message(pipe, number: int):
+    reports, write = pipe
+    report(write, exited=5, status=number)
+    report(write, ready=number)
+    assert reports.read() == []
+
+
+def test_an_error_with_a_very_long_text_is_heard_with_its_beginning_and_its_end(pipe):
+    reports, write = pipe
+    writer = threading.Thread(target=report, args=(write,), kwargs={"failed": "why", "details": f"a{'é' * 10**6}z"})
+    writer.start()
+    heard = []
+    while not heard:
+        heard = reports.read()
+    writer.join()
+    assert heard[0]["failed"] == "why"
+    details = heard[0]["details"]
+    assert (details[0], details[-1]) == ("a", "z")
+    assert "\n...\n" in details
+
+
+def test_endless_words_cost_the_arbiter_no_more_than_they_are_long(pipe):
+    """Words are gathered and cut once, not once for each line."""
+    reports, write = pipe
+    stopped = threading.Event()
+
+    def talk() -> None:
+        while not stopped.is_set():
+            os.write(write, b"x\n" * 4096)
+
+    talker = threading.Thread(target=talk)
+    talker.start()
+    while len(reports.last_words) < MOST_LAST_WORDS:
+        reports.read()
+    began = perf_counter()
+    for _ in range(10):
+        assert reports.read() == []
+    took = perf_counter() - began
+    stopped.set()
+    while talker.is_alive():
+        reports.read()
+    assert took < 10
+
+
 def test_neither_deep_nor_endless_messages_harm_the_arbiter(pipe):
     reports, write = pipe
     os.write(write, b"[" * 60_000 + b"\n")
     assert reports.read() == []
-    writer = threading.Thread(target=report, args=(write,), kwargs={"failed": "x" * (8 << 20), "details": ""})
+    writer = threading.Thread(target=write_all, args=(write, b'{"failed": "' + b"x" * (8 << 20) + b'"}\n'))
     writer.start()
     while writer.is_alive():
         assert reports.read() == []
@@ -78,14 +130,38 @@ def test_neither_deep_nor_endless_messages_harm_the_arbiter(pipe):
     assert len(reports.last_words) <= MOST_LAST_WORDS
 
 
-def test_only_children_of_ours_are_family():
+def test_only_a_child_of_ours_is_signalled():
     with subprocess.Popen(["sleep", "60"]) as child:
-        assert is_family(child.pid, (os.getpid(),))
-        assert not is_family(child.pid, (os.getppid(),))
-        child.kill()
-    assert is_family(child.pid, ())  # gone: nobody is harmed by a signal
-    for stranger in (os.getppid(), 1, 0, -1):
-        assert not is_family(stranger, (os.getpid(),))
+        stranger = Grandchild(child.pid, (os.getppid(),))
+        assert not stranger.exists()
+        stranger.send(signal.SIGKILL)
+        ours = Grandchild(child.pid, (os.getppid(), os.getpid()))
+        assert ours.exists()
+        ours.send(signal.SIGINT)
+        assert child.wait() == -signal.SIGINT
+        assert not ours.exists()
+        ours.close()
+    for nobody in (os.getppid(), 1, 0, LARGEST_NUMBER):
+        assert not Grandchild(nobody, (os.getpid(),)).exists()
+
+
+def test_a_number_that_is_not_in_use_yet_is_nobody_for_ever():
+    """Else an attacker tells a number that a stranger will get, and has the arbiter signal it."""
+    with subprocess.Popen(["sleep", "0"]) as gone:
+        gone.wait()
+    said = Grandchild(gone.pid, (os.getpid(),))
+    try:
+        Path("/proc/sys/kernel/ns_last_pid").write_text(str(gone.pid - 1))
+    except OSError:
+        pytest.skip("this user cannot choose the number of the next process")
+    with subprocess.Popen(["sleep", "60"]) as successor:
+        took_the_number = successor.pid == gone.pid
+        said.send(signal.SIGKILL)
+        assert not said.exists()
+        successor.terminate()
+        assert successor.wait() == -signal.SIGTERM
+    if not took_the_number:
+        pytest.skip("another process took the number")
 
 
 def test_a_message_that_has_not_come_whole_waits_for_its_rest(pipe):
@@ -127,9 +203,6 @@ def test_the_end_of_a_process_is_described_in_words():
     assert describe_status(None) == "is gone"
 
 
-def test_no_process_is_taken_for_the_one_with_number_zero():
-    """Signal 0 to process 0 would reach everybody in our own group."""
-    send_signal(0, signal.SIGKILL)
-    assert exists(os.getpid())
-    assert not exists(0)
-    assert not exists(2**22 + 1)
+@given(st.integers(0, LARGEST_NUMBER))
+def test_any_wait_status_that_a_child_may_tell_has_words(status: int):
+    assert describe_status(status)
