@@ -26,7 +26,7 @@ _ATOM = re.compile(r"%\((?:\{([^}]+)\}([ioe])\)s|([^)]*)(\)s)?)")
 
 
 def _user(exchange: Exchange) -> str:
-    kind, _, value = exchange.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    kind, _, value = str(exchange.environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
     if kind.lower() != "basic":
         return "-"
     try:
@@ -150,7 +150,11 @@ class AccessLog:
 
     def record(self, exchange: Exchange) -> None:
         """Take note of an exchange."""
-        self._lines.append(self._format(exchange))
+        try:
+            line = self._format(exchange)
+        except Exception as error:  # the application may have put anything into the environ
+            line = f"an exchange that cannot be told: {error!r}\n"
+        self._lines.append(line)
 
     def flush(self) -> None:
         """Write what was noted since the last time, in one piece."""

@@ -31,23 +31,25 @@ class Clients(dict[int, Connection]):
     def __init__(self, most: int) -> None:
         super().__init__()
         self.most = most
-        self._full_until = 0.0
+        self._nobody_until = 0.0
         self._peak = 0
 
     def full(self) -> bool:
         """Is there no room for another connection, not even by closing some that wait for their client?"""
-        if len(self) < self.most:
-            return False
-        now = monotonic()
-        if now >= self._full_until and any(connection.waited(now) for connection in list(self.values())):
-            return False
-        if now >= self._full_until:
-            self._full_until = now + FULL_SECONDS
-        return True
+        return len(self) >= self.most and not self._somebody_can_go()
 
     def overfull(self) -> bool:
         """Are there even more than can be told that there is no room?"""
-        return len(self) >= self.most + max(SPARE, int(self.most * SPARE_PART))
+        return len(self) >= self.most + max(SPARE, int(self.most * SPARE_PART)) and not self._somebody_can_go()
+
+    def _somebody_can_go(self) -> bool:
+        now = monotonic()
+        if now < self._nobody_until:
+            return False
+        if any(connection.waited(now) for connection in list(self.values())):
+            return True
+        self._nobody_until = now + FULL_SECONDS
+        return False
 
     def make_room(self) -> None:
         """For a new connection, if it needs it: close those that have been waiting for their client the longest."""

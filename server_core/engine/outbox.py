@@ -59,8 +59,8 @@ class Outbox:
 
     __slots__ = tuple(
         (
-            "_away _budget _file_limit _items _limit _lock _memory _memory_limit _since _socket _space _taken "
-            "_timeouts size"
+            "_away _budget _file_limit _given _items _limit _lock _memory _memory_limit _since _socket _space "
+            "_taken _timeouts size"
         ).split()
     )
 
@@ -80,8 +80,9 @@ class Outbox:
         self._timeouts = timeouts
         self._budget = budget
         self._away = away
-        self._since = 0.0  # while the application waits: when that began,
-        self._taken = 0  # and how many bytes the client has taken
+        self._since = 0.0  # when the client fell behind; 0 while it keeps up
+        self._given = 0  # what it was given since then, and what it had not taken before
+        self._taken = 0  # how much of that it has taken, when the application last looked
         self._items: deque[memoryview | FileSlice] = deque()
         self._memory = self._space = 0  # what is taken from the budget
         self._lock = Lock()
@@ -90,7 +91,10 @@ class Outbox:
     def send(self, data: bytes) -> None:
         """Send what the socket takes and keep the rest.  Raises ClientGone when there is nobody to send to."""
         left = memoryview(data)
+        self._given += len(data)
         if not self.size:
+            if self._since and not queued(self._socket):
+                self._since = 0.0  # the client has caught up
             try:
                 left = left[self._socket.send(data) :]
             except BlockingIOError:
@@ -99,6 +103,10 @@ class Outbox:
                 raise ClientGone("the client has closed the connection") from error
             if not left:
                 return
+            if not self._since:
+                self._since = monotonic()
+                self._given = queued(self._socket) + len(left)
+                self._taken = 0
         try:
             self.add(left)
         except OSError:  # no room anywhere: this block is kept in spite of it, and the next has to wait
@@ -111,6 +119,7 @@ class Outbox:
 
     def send_file(self, descriptor: int, offset: int, count: int) -> None:
         """The same for a part of a file; ``descriptor`` is ours from now on."""
+        self._given += count
         with self._lock:
             self.size += count
             self._items.append(FileSlice(descriptor, offset, count, grows=False))
@@ -127,15 +136,13 @@ class Outbox:
         patience, rate = self._timeouts.write_timeout, self._timeouts.min_data_rate
         writable = select.poll()
         writable.register(self._socket.fileno(), select.POLLOUT)
-        self._since, self._taken = monotonic(), 0
-        deadline = self._since + patience
-        all_of_it = self.size + queued(self._socket)
+        deadline = monotonic() + patience
         with self._away(self):
             while self.size > size:
                 writable.poll(min(patience, 1.0) * 1000)
                 self._push()
                 now = monotonic()
-                taken = all_of_it - self.size - queued(self._socket)
+                taken = self._given - self.size - queued(self._socket)
                 if taken > self._taken:
                     self._taken = taken
                     deadline = min(now + patience, self._since + patience + taken / rate) if rate else now + patience
@@ -143,7 +150,7 @@ class Outbox:
                     raise ClientGone("the client does not take the answer (write_timeout, min_data_rate)")
 
     def pace(self) -> float:
-        """While the application waits: how fast the client takes its answer, in bytes a second."""
+        """How fast the client takes its answer, in bytes a second."""
         return self._taken / max(monotonic() - self._since, 1.0)
 
     def cut(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -97,7 +99,7 @@ def crowd(environ: Environ, start_response: StartResponse, argument: str, query:
     start_response("200 OK", [("Content-Type", "a/b"), ("Content-Length", argument)])
     for block in _blocks(int(argument)):
         _inside.append(1)
-        time.sleep(0.0002)
+        time.sleep(float(query.get("pause", 0.0002)))
         _most_inside = max(_most_inside, len(_inside))
         _inside.pop()
         yield block
@@ -181,6 +183,31 @@ def leave(environ: Environ, start_response: StartResponse, argument: str, query:
     raise SystemExit(1)
 
 
+def cramp(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    """From now on this process gets no memory for the stack of another thread."""
+    with open("/proc/self/statm") as file:
+        most = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + (64 << 20)
+    threading.stack_size(128 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    return _answer(start_response, b"")
+
+
+class closes:
+    """Takes its time in close(), and leaves a word when that is done."""
+
+    def __init__(self, environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> None:
+        self.path = query["path"]
+        start_response("200 OK", [TEXT, ("Content-Length", "3")])
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"bye"
+
+    def close(self) -> None:
+        time.sleep(1)
+        with open(self.path, "w") as log:
+            log.write("closed")
+
+
 def pid(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
     return _answer(start_response, str(os.getpid()).encode())
 
@@ -204,6 +231,8 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
             blocks,
             nap,
             endless,
+            cramp,
+            closes,
             fail,
             late,
             leave,

@@ -218,3 +218,18 @@ class TestFile:
         log.record(exchange("404 Not Found"))
         log.flush()
         assert told == ["201 100%", "404 100%"]
+
+
+class Untellable:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("value", [None, 5, b"Basic", Untellable()])
+def test_whatever_the_application_has_put_into_the_environ_does_no_harm(tmp_path, value: object):
+    path = tmp_path / "access.log"
+    log = AccessLog("%(u)s %(a)s", str(path))
+    log.record(exchange(HTTP_AUTHORIZATION=value))
+    log.record(exchange(HTTP_AUTHORIZATION=""))
+    log.flush()
+    assert path.read_text().count("\n") == 2

@@ -201,6 +201,27 @@ class TestConnections:
             with Wire(server) as fourth:
                 assert fourth.get().reply().status == 200
 
+    def test_those_that_were_refused_and_go_on_sending_do_not_keep_others_out(self, start: Start):
+        server = start("--worker-connections", "3", "--limit-request-body", "1")
+        with ExitStack() as stack:
+            for _ in range(3):
+                assert post(stack.enter_context(Wire(server)), "/", 1000).send(b"x").reply().status == 413
+            with Wire(server) as fourth:
+                began = time.monotonic()
+                assert fourth.get().reply().status == 200
+                assert time.monotonic() - began < 4
+
+    def test_silent_proxies_do_not_keep_others_out(self, start: Start):
+        server = start("--worker-connections", "3", "--proxy-protocol", "any", "--proxy-allow-ips", "127.0.0.1")
+        with ExitStack() as stack:
+            for _ in range(3):
+                stack.enter_context(Wire(server))
+            with Wire(server) as fourth:
+                fourth.send(TestProxyProtocol.LINE)
+                began = time.monotonic()
+                assert fourth.get().reply().status == 200
+                assert time.monotonic() - began < 4
+
     def busy(self, server: LiveServer, stack: ExitStack, count: int = 3) -> list[Wire]:
         """Connections in the middle of a body, all of which the server has."""
         wires = []
@@ -416,6 +437,15 @@ class TestProxyProtocol:
         server = start("--proxy-protocol", "v1", "--proxy-allow-ips", "127.0.0.1", "--head-timeout", "1s")
         with Wire(server) as wire:
             assert wire.send(b"PROXY TC").rest() == b""
+
+    def test_a_silent_proxy_does_not_hold_up_the_end(self, proxied: LiveServer):
+        with Wire(proxied) as silent, Wire(proxied) as other:
+            assert other.send(self.LINE).get().reply().status == 200  # so the silent one has been accepted
+            began = time.monotonic()
+            proxied.signal(15)
+            assert silent.rest() == b""
+            assert proxied.wait() == 0
+            assert time.monotonic() - began < 5
 
     def test_the_word_of_a_client_about_itself_counts_only_if_it_is_trusted_itself(self, start: Start):
         server = start(
