@@ -242,13 +242,13 @@ class Limits:
         "8KB",
         size("0", "1MB"),
         help="The largest trailer section of a chunked body in bytes.  Larger ones are answered 431, as are more "
-        "trailers than limit_request_fields.",
+        "trailers than limit_request_fields.  0 allows none.",
     )
     limit_chunk_extensions: int = setting(
         "16KB",
         size("0", "1MB"),
         help="How many bytes of chunk extensions, which mean nothing to anybody, one body may have.  More are answered "
-        "400.",
+        "400; 0 allows none.",
     )
     keepalive_requests: int = setting(
         0,
@@ -293,14 +293,15 @@ class Limits:
         "128MB",
         size("0", "1TB"),
         help="How much memory the bodies and responses that wait in one worker may have together, in bytes.  Beyond "
-        "it, further ones go to temporary files whatever their size.",
+        "it, further ones go to temporary files whatever their size; with 0 all of them do.",
     )
     limit_temp_space: int = setting(
         "8GB",
         size("0", "1PB"),
         help="How much space the temporary files of one worker may have together, in bytes.  Beyond it, a body that "
-        "needs a file is answered 503 with Retry-After.  Responses have a sixteenth of it; beyond "
-        "that the application waits for the client.",
+        "needs a file is answered 503 with Retry-After, and so is each body that is larger than this, whatever "
+        "limit_request_body says.  Responses have a sixteenth of it; beyond that the application waits for the "
+        "client.  0 allows no temporary files.",
     )
 
 

@@ -197,6 +197,7 @@ class Engine:
                 if places.hand_over(substitute):
                     return
         crew.disband()
+        self._wake()  # the next one that waits for events: a byte wakes only one of them
 
     def _parking(self) -> None:
         """A thread parks: now there is somebody to take over from a leader that is stuck.
@@ -381,10 +382,11 @@ class Engine:
             self._told_not_believed = True
             names = ", ".join(key.removeprefix("HTTP_").replace("_", "-").title() for key in keys)
             self.log.info(
-                "%s from %s did not reach the application, because forwarded_allow_ips does not name that address. "
+                "%s from %s did not reach the application, because forwarded_allow_ips names %s. "
                 "Further cases are not told.",
                 names,
-                address or "a unix socket",
+                address or "the peer of a unix socket",
+                "nobody" if not address else "other addresses, or none",
             )
 
     def forget(self, descriptor: int) -> None:

@@ -17,9 +17,9 @@ from server_core.settings import Proxy
 
 Network = IPv4Network | IPv6Network
 
-# Names under which applications and frameworks look for what a proxy says; all of X-Forwarded-* besides.
+#: names under which applications and frameworks look for what a proxy says; all of X-Forwarded-* besides
 _PREFIX = "HTTP_X_FORWARDED_"
-_OTHERS = {
+CLAIMS = {
     *("HTTP_X_REAL_IP", "HTTP_X_CLIENT_IP", "HTTP_CLIENT_IP", "HTTP_X_CLUSTER_CLIENT_IP", "HTTP_TRUE_CLIENT_IP"),
     *("HTTP_CF_CONNECTING_IP", "HTTP_FASTLY_CLIENT_IP", "HTTP_X_FORWARDED", "HTTP_X_ORIGINAL_FORWARDED_FOR"),
     *("HTTP_X_ORIGINAL_HOST", "HTTP_X_SCHEME", "HTTP_X_URL_SCHEME", "HTTP_FRONT_END_HTTPS"),
@@ -59,7 +59,7 @@ class Forwarding:
         self._schemes = [
             ("HTTP_" + name.upper().replace("-", "_"), value.lower()) for name, value in proxy.secure_scheme_headers
         ]
-        self._names = _OTHERS | {key for key, _ in self._schemes}
+        self._names = CLAIMS | {key for key, _ in self._schemes}
 
     def trusts(self, address: str) -> bool:
         """Is the peer a proxy whose word about the client counts?"""

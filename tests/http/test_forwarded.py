@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 from growth import TIMES, is_linear
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from server_core.config.values import EVERYONE
 from server_core.errors import ProtocolError
-from server_core.http.forwarded import Forwarding, trusted
+from server_core.http.forwarded import CLAIMS, Forwarding, trusted
 from server_core.settings import Proxy
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
@@ -304,3 +306,9 @@ def test_no_value_takes_the_square_of_its_length(header: str, first: str, piece:
         BY_HEADER[header].client({"HTTP_FORWARDED": value, "HTTP_X_FORWARDED_FOR": value})
 
     assert is_linear(read, 500, 500 * TIMES)
+
+
+def test_the_threat_model_names_everything_that_is_taken_out():
+    page = (Path(__file__).parents[2] / "docs" / "discussion" / "threat-model.md").read_text()
+    named = {f"HTTP_{name.upper().replace('-', '_')}" for name in re.findall("`([A-Z][A-Za-z-]+)`", page)}
+    assert named >= CLAIMS
