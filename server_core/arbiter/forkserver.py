@@ -7,7 +7,6 @@ can hurt nobody but this process.
 from __future__ import annotations
 
 import faulthandler
-import gc
 import math
 import os
 import select
@@ -23,7 +22,7 @@ from server_core.errors import AppLoadError, ServeError
 from server_core.gateway.loader import Application
 from server_core.listeners import Listener, adopt
 from server_core.logs import error_log
-from server_core.process import drop_privileges, set_title
+from server_core.process import drop_privileges, set_title, tune_collector
 from server_core.scoreboard import Scoreboard
 from server_core.signals import SignalPipe, reset
 from server_core.workers import load_worker_class
@@ -90,10 +89,8 @@ class ForkServer:
             return 1
         signal.setitimer(signal.ITIMER_REAL, 0)
         self._warn_of_threads()
-        # What has been imported lives as long as the workers do.  Frozen, the collector does not look at it, so it
-        # does not write to its pages either, and they stay shared.
-        gc.collect()
-        gc.freeze()
+        if boot.settings.workers.tune_gc:
+            tune_collector()
         self._signals = SignalPipe([signal.SIGCHLD])
         report(boot.reports, imported=True)
         return self._fork_on_demand()

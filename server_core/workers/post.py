@@ -26,7 +26,7 @@ from server_core.gateway.environ import base_environ
 from server_core.gateway.loader import Application, AppSpec
 from server_core.listeners import Listener
 from server_core.logs import open_text, syslog_handler
-from server_core.process import raise_open_files, set_title
+from server_core.process import raise_open_files, set_title, tune_collector
 from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Settings
 from server_core.signals import SignalPipe
@@ -96,6 +96,8 @@ class Post:
             except AppLoadError as error:
                 report(self.reports, failed=str(error), details=error.details)
                 return error.exit_code
+            if self.settings.workers.tune_gc:
+                tune_collector()
         load_worker_class(self.settings.workers.worker_class).run(self)
         return 0
 

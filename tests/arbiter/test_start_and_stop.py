@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -10,7 +11,23 @@ from contextlib import ExitStack, suppress
 
 import pytest
 from live import eventually, receive_all
-from scenes import BOTH, GTHREAD, SYNC, ask, at_work, end_of, freeze, in_path, is_refused, left_over, stop, title
+from scenes import (
+    BOTH,
+    GTHREAD,
+    SYNC,
+    ask,
+    at_work,
+    end_of,
+    freeze,
+    in_path,
+    is_refused,
+    left_over,
+    stop,
+    title,
+    write_module,
+)
+
+from server_core.process import NEW_OBJECTS
 
 COMMAND = [sys.executable, "-m", "server_core"]
 
@@ -382,3 +399,29 @@ def test_a_signal_of_other_servers_is_answered_with_a_warning_and_harms_nobody(s
     server.signal(number)
     server.read_until(f"Received {number.name}, which means nothing here")
     assert server.get().status == 200
+
+
+TELLS_OF_THE_COLLECTOR = """
+import gc
+
+{setup}
+
+def app(environ, start_response):
+    body = f"{{gc.get_freeze_count() > 1000}} {{gc.get_threshold()[0]}}".encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"""
+
+
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_the_garbage_collector_is_suited_to_a_server_unless_somebody_minds(serve, tmp_path, preload):
+    usual = gc.get_threshold()[0]
+    for options, setup, expected in (
+        ((), "", f"True {NEW_OBJECTS}"),
+        ((), "gc.set_threshold(5000)", "True 5000"),
+        (("--no-tune-gc",), "", f"False {usual}"),
+    ):
+        write_module(tmp_path, TELLS_OF_THE_COLLECTOR.format(setup=setup))
+        server = serve("-w", "1", preload, *options, "site_app:app", cwd=tmp_path)
+        assert server.get().text == expected
+        stop(server)
