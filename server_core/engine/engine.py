@@ -257,6 +257,8 @@ class Engine:
                 self._flush()
                 return
             events = self._wait(1)
+        if self._ready or self._later:
+            self._wake()  # this thread may be busy for long now, and the others wait for events
         for descriptor, mask in events:
             self._handle(descriptor, mask)
         if self._turn_ended is not None:

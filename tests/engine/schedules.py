@@ -332,6 +332,7 @@ class Play:
         self.waits: list[tuple[str, float]] = []  # path -> how long its answer took
         self.inside = self.most_inside = 0
         self.seconds_inside = 0.0
+        self.most_for_others = 0.0  # the longest that a client waited beyond what its own requests took
         self._clients = 0
         with self._played():
             self.engine = PlayedEngine(
@@ -399,13 +400,16 @@ class Play:
         sock.request(data[:cut])
         self.schedule.pause()
         sock.request(data[cut:])
+        own = 0.0
         for path in paths:
             end = b"\r\n\r\n/%d" % path
             while end not in sock.answers:
                 self.schedule.wait(lambda end=end: end in sock.answers or not sock.room)
                 if not sock.room:
                     sock.make_room(50)
+            own += path * 1e-6
             self.waits.append((f"/{path}", self.schedule.now - began))
+            self.most_for_others = max(self.most_for_others, self.schedule.now - began - own)
             sock.answers = sock.answers.partition(end)[2]
 
     def run(self) -> None:
