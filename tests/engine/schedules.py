@@ -8,6 +8,7 @@ schedule fails and tells who waited where.
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import threading
@@ -418,5 +419,9 @@ class Play:
             for number in range(self._threads):
                 self.schedule.spawn(f"thread {number}", self.engine.serve)
             self.schedule.spawn("watcher", self.engine.watch)
-            self.schedule.run()
+            try:
+                self.schedule.run()
+            finally:
+                os.close(self.engine._wake_read)
+                os.close(self.engine._wake_write)
         assert self.schedule.now < NEVER, "somebody was waiting for something else than what woke him up"
