@@ -37,7 +37,7 @@ def milliseconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def parse_wrk(text: str) -> Load:
+def parse_wrk(text: str, harmless: Iterable[str] = ()) -> Load:
     """Reads what ``wrk --latency`` printed; ValueError, with wrk's own last line, if it never got to its figures."""
     rate = re.search(r"^Requests/sec:\s*([\d.]+)", text, re.M)
     p50, p99 = (re.search(rf"^\s+{percent}%\s+(\S+)", text, re.M) for percent in (50, 99))
@@ -49,7 +49,7 @@ def parse_wrk(text: str) -> Load:
         errors |= {kind: int(count) for kind, count in re.findall(r"(\w+) (\d+)", sockets[1])}
     if statuses := re.search(r"Non-2xx or 3xx responses: (\d+)", text):
         errors["status"] = int(statuses[1])
-    happened = {kind: n for kind, n in errors.items() if n}
+    happened = {kind: n for kind, n in errors.items() if n and kind not in harmless}
     return Load(float(rate[1]), milliseconds(p99[1]), int(requests[1]), happened, milliseconds(p50[1]))
 
 

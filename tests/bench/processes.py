@@ -169,7 +169,7 @@ def _client(
         except BaseException:
             process.kill()
             raise
-    told = _parse_steady(output, seconds) if arrivals else parse_wrk(output)
+    told = _parse_steady(output, seconds) if arrivals else parse_wrk(output, given.harmless)
     return told if served else replace(told, errors=told.errors | {"newcomer starved": 1}), balance
 
 
@@ -178,7 +178,7 @@ def _parse_steady(output: str, seconds: int) -> Load:
         told = json.loads(output)
     except ValueError:
         raise ValueError(f"the steady client ended early: {complaint(output)}") from None
-    return steady_load(told["fast"], told["slow"], told["errors"], seconds)
+    return steady_load(told["fast"], told["slow"], told["errors"], max(told["elapsed"], seconds))
 
 
 def _balance(target: Running, workers: int) -> float | None:

@@ -2,7 +2,7 @@
 
 A request is due at its time; it goes out on the next free connection, and its latency is counted from when it was due,
 so that a server that falls behind cannot hide it.  Called as ``steady.py PORT RATE SECONDS CONNECTIONS SLOW_EVERY``,
-it prints one line of JSON: milliseconds of fast and slow requests, and errors by kind.
+it prints one line of JSON: milliseconds of fast and slow requests, errors by kind, seconds to the last answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 GRACE = 2.0  # seconds after the last due time for what has not been answered yet
-SPIN = 0.0005  # seconds before a due time in which it does not sleep, because it would wake up late
+SPIN = 0.0015  # seconds before a due time in which it does not sleep, because it would wake up late
 CONNECT_LIMIT = 5.0
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d+)", re.I)
 _CLOSES = re.compile(rb"\r\nconnection:[ \t]*close", re.I)
@@ -68,12 +68,13 @@ class Visitors:
 
     def __init__(self, port: int, connections: int) -> None:
         self.port = port
-        self.selector = selectors.SelectSelector()  # its timeouts are finer than a millisecond
+        self.selector = selectors.DefaultSelector()
         self.free: deque[Line] = deque()
         self.waiting: deque[Due] = deque()
         self.times: dict[bool, list[float]] = {False: [], True: []}
         self.errors: Counter[str] = Counter()
         self.out = 0
+        self.elapsed = 0.0  # seconds to the last answer
         for _ in range(connections):
             self.free.append(self._connect())
 
@@ -127,7 +128,8 @@ class Visitors:
         try:
             if line.due is None or not complete(line.received):
                 return
-            self.times[line.due.slow].append((time.perf_counter() - began - line.due.at) * 1000)
+            self.elapsed = time.perf_counter() - began
+            self.times[line.due.slow].append((self.elapsed - line.due.at) * 1000)
             closes = bool(_CLOSES.search(line.received))
         except ValueError as error:
             self.errors[str(error)] += 1
@@ -167,7 +169,8 @@ def main(words: list[str]) -> None:
     visitors = Visitors(port, connections)
     visitors.run(schedule(rate, seconds, slow_every), seconds)
     visitors.close()
-    told = {"fast": visitors.times[False], "slow": visitors.times[True], "errors": visitors.errors}
+    told = {"fast": visitors.times[False], "slow": visitors.times[True], "errors": visitors.errors,
+            "elapsed": visitors.elapsed}  # fmt: skip
     print(json.dumps(told))
 
 

@@ -48,6 +48,10 @@ def test_socket_errors_and_bad_statuses_are_counted_by_kind() -> None:
     assert parse_wrk(CLOSING_AND_FAILING).errors == {"read": 13732, "status": 4577}
 
 
+def test_an_error_that_is_none_in_a_workload_is_not_counted_there() -> None:
+    assert parse_wrk(CLOSING_AND_FAILING, harmless=["read"]).errors == {"status": 4577}
+
+
 def test_a_timeout_is_an_error_too() -> None:
     assert parse_wrk(TOO_SLOW).errors == {"timeout": 4}
 
