@@ -6,6 +6,7 @@ Pure: text and values in, values out.  Nothing here starts, reads or waits for a
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
@@ -124,17 +125,17 @@ def leaves(stats: Mapping[int, Stat], members: Iterable[int]) -> set[int]:
     return found - {stats[pid].parent for pid in found}
 
 
-ESTABLISHED = "01"
+_ESTABLISHED = "01"
 
 
 def established(table: str, port: int) -> set[int]:
-    """The inodes of a server's open connections, of what ``/proc/net/tcp`` says."""
-    found = set()
-    for line in table.splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == ESTABLISHED and int(fields[1].rpartition(":")[2], 16) == port:
-            found.add(int(fields[9]))
-    return found
+    """The inodes of the open connections of the server on 127.0.0.1, of what ``/proc/net/tcp`` says.
+
+    The address counts too: a client with another address of loopback may have the same port.
+    """
+    local = f"{int.from_bytes(bytes((127, 0, 0, 1)), sys.byteorder):08X}:{port:04X}"
+    lines = [line.split() for line in table.splitlines()[1:]]
+    return {int(fields[9]) for fields in lines if (fields[1], fields[3]) == (local, _ESTABLISHED)}
 
 
 def imbalance(held: Iterable[int], workers: int) -> float | None:
@@ -254,6 +255,9 @@ def ratio(row: Row | None, other: Row | None) -> float | None:
     if row is None or other is None or not row.counts or not other.counts:
         return None
     return row.rate / other.rate if other.rate else None
+
+
+PER_REQUEST = "per request"  # the unit of system calls
 
 
 @dataclass

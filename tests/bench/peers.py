@@ -36,6 +36,7 @@ class Workload:
     waits: bool = False  # the application waits, so servers with threads get them
     logged: bool = False  # with the access log on, to a file
     without: tuple[str, ...] = ()  # servers that are left out, by name
+    patience: int = 0  # seconds that an answer may take, if that is more than wrk and a newcomer wait by themselves
     wrk: tuple[str, ...] = ()  # words for wrk; {apps} is the folder of the applications
     harmless: tuple[str, ...] = ()  # what wrk calls errors and is none here
     # Requests come at a steady rate, whatever the answers do, instead of one after the other: so many a second, or
@@ -49,7 +50,6 @@ class Workload:
         return bool(self.arrivals or self.half_of)
 
 
-_PATIENT = ("--timeout", "20s")  # megabytes take longer than wrk waits by itself
 _NO_THREADS = (SYNC, "gunicorn sync")
 HALVED = (SYNC, GRANIAN)  # the servers whose slowest decides the rate of half_of
 
@@ -71,11 +71,11 @@ _ALL = (
         "mixed", "200 requests a second, each tenth waits 50 ms", "mixed",
         waits=True, without=_NO_THREADS, arrivals=200, slow_every=10,
     ),
-    Workload("mb1", "1 MB as one bytes object", "bulk", "/mb1", wrk=_PATIENT),
-    Workload("file100", "100 MB through wsgi.file_wrapper", "bulk", "/file100", (4,), wrk=_PATIENT),
+    Workload("mb1", "1 MB as one bytes object", "bulk", "/mb1", patience=20),
+    Workload("file100", "100 MB through wsgi.file_wrapper", "bulk", "/file100", (4,), patience=20),
     Workload(
         "upload20", "20 MB sent to the application", "bulk", "/upload", (4,),
-        wrk=(*_PATIENT, "--script", "{apps}/upload.lua"),
+        patience=20, wrk=("--script", "{apps}/upload.lua"),
     ),
     Workload("plaintext_two", "two workers, two cores", connections=(64,), workers=2),
     Workload("flask_two", "Flask, two workers, two cores", "flask_hello", connections=(64,), workers=2),

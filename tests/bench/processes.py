@@ -151,6 +151,7 @@ def _client(
                    str(given.slow_every)]  # fmt: skip
     else:
         extra = [word.format(apps=bench.apps) for word in given.wrk]
+        extra += ["--timeout", f"{given.patience}s"] if given.patience else []
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *extra,
                    f"http://127.0.0.1:{target.port}{given.path}"]  # fmt: skip
     with subprocess.Popen(
@@ -163,7 +164,7 @@ def _client(
         try:
             time.sleep(seconds / 4)
             # The steady client opens its connections itself, and is itself a newcomer at each request.
-            served = bool(arrivals) or _newcomer_is_served(target.port, patience=seconds * 3 / 4)
+            served = bool(arrivals) or _newcomer_is_served(target.port, patience=given.patience or seconds * 3 / 4)
             balance = _balance(target, given.workers) if given.workers > 1 and not target.server.routed else None
             output, _ = process.communicate(timeout=seconds + START_LIMIT)
         except BaseException:

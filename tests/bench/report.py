@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from figures import Fact, Load, Round, Row, find, ratio
+from figures import PER_REQUEST, Fact, Load, Round, Row, find, ratio
 from floors import Verdict
 
 REFERENCES = ("granian", "gunicorn gthread")
@@ -80,9 +80,15 @@ def floors(verdicts: Sequence[Verdict]) -> str:
 
 
 def fact_tables(facts: Sequence[Fact]) -> list[str]:
-    """One table for all numbers of the same unit: a line for each server, a column for each thing found out."""
+    """One table for all numbers of the same unit: a line for each server, a column for each thing found out.
+
+    System calls are many and servers few, so there it is the other way round.
+    """
     tables = []
     for unit in dict.fromkeys(fact.unit for fact in facts):
+        if unit == PER_REQUEST:
+            tables.append(_calls_table([fact for fact in facts if fact.unit == unit]))
+            continue
         some = [fact for fact in facts if fact.unit == unit]
         names = list(dict.fromkeys(fact.name for fact in some))
         lines = [_line(("server", "version", *(f"{name}, {unit}" for name in names), "remarks"))]
@@ -94,6 +100,17 @@ def fact_tables(facts: Sequence[Fact]) -> list[str]:
             lines.append(_line((server, next(iter(own.values())).version, *cells, "; ".join(said))))
         tables.append("\n".join(lines))
     return tables
+
+
+def _calls_table(facts: Sequence[Fact]) -> str:
+    servers = list(dict.fromkeys(fact.server for fact in facts))
+    lines = [_line(("system calls, per request", *servers)), _line(("---", *["---:"] * len(servers)))]
+    for name in dict.fromkeys(fact.name for fact in facts):
+        own = {fact.server: fact for fact in facts if fact.name == name}
+        cells = [_number(own[server].value if server in own else None, ".3f") for server in servers]
+        lines.append(_line((name, *cells)))
+    lines += [f"\n{fact.server}: {_told(fact)}" for fact in facts if _told(fact)]
+    return "\n".join(lines)
 
 
 def _told(fact: Fact) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from environment import Environment, tell
-from figures import Fact, complaint, established, parse_strace
+from figures import PER_REQUEST, Fact, complaint, established, parse_strace
 from floors import IDLE, PRELOADED, SHOP_MEMORY, SHOP_RELOAD, SHOP_START
 from peers import GRANIAN, GTHREAD, ONE_FLEET, SYNC, WORKLOADS, Server, Workload
 from processes import Bench, Failed, Right, Running, load, members, running, tree_mb, workers_of
@@ -32,12 +32,13 @@ SHOP_SERVERS = (SYNC, "gunicorn gthread", GRANIAN, "uwsgi")
 RELOADED = (SYNC, "gunicorn gthread")
 IDLE_SERVERS = (SYNC, GTHREAD, GRANIAN, "nginx")  # those that keep an idle connection, and so many of them
 IDLE_WANTED = 10_000
+IDLE_LIMIT = 3.0  # seconds for the answer that each of them has had
 SPARE_FILES = 300  # what a process has open beside those connections
 VISITS = 64  # so that each worker has answered
 REST = 1.0  # seconds in which a server comes to rest
 RELOAD_LIMIT = 30.0
 CALLS_SERVERS = (SYNC, GTHREAD)
-CALLS = "system call "
+ALL = "all of them"
 
 
 @dataclass(frozen=True)
@@ -162,22 +163,28 @@ def _idle(setting: Setting) -> Iterator[Fact]:
                 with running(setting.bench, server, "plaintext") as target:
                     held, grown = _hold(target, wanted)
                 fact.values.append(grown * 1024 / held)
-                fact.remark = "" if held == IDLE_WANTED else f"with {held:,} of {IDLE_WANTED:,} connections"
+                fact.remark = "" if held >= IDLE_WANTED else f"with {held:,} idle connections: no more were possible"
             except (Failed, OSError) as failure:
                 fact.failure = str(failure)
         yield fact
 
 
 def _hold(target: Running, wanted: int) -> tuple[int, float]:
-    """Opens connections on which one request was answered; how many are held then, and the memory that they cost."""
+    """Opens connections on which one request was answered, up to the first on which none is; how many are held then,
+    and the memory that they cost."""
     before = tree_mb(target.root)
     with ExitStack() as stack:
         for number in range(wanted):
             # Several addresses, as there are: one has not enough ports for more than a few of such runs.
-            sock = socket.create_connection(("127.0.0.1", target.port), 5, (f"127.0.0.{2 + number % 10}", 0))
-            stack.enter_context(sock)
+            source = (f"127.0.0.{2 + number % 10}", 0)
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", target.port), IDLE_LIMIT, source))
             sock.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            if not sock.recv(4096).startswith(b"HTTP/1.1 200"):
+            try:
+                answer = sock.recv(4096)
+            except OSError:
+                sock.close()
+                break
+            if not answer.startswith(b"HTTP/1.1 200"):
                 raise Failed(f"gave no right answer on connection {number + 1:,}")
         time.sleep(REST)
         held = len(established(Path("/proc/net/tcp").read_text(), target.port))
@@ -190,24 +197,27 @@ def _hold(target: Running, wanted: int) -> tuple[int, float]:
 
 
 def _calls(setting: Setting) -> Iterator[Fact]:
-    """How often a worker calls the system for one request: counting slows it down, but each request calls as often."""
+    """How often a worker calls the system for one request.
+
+    Counting slows it down, so more requests may be waiting when it looks than otherwise.
+    """
     if not shutil.which("strace"):
         tell("system calls are left out: strace is not installed")
         return
     for server in setting.named(CALLS_SERVERS):
-        nothing = setting.fact(f"{CALLS}(all)", "per request", server)
-        if not nothing.failure:
+        every = setting.fact(ALL, PER_REQUEST, server)
+        if not every.failure:
             tell(f"system calls, {server.name}")
             try:
                 counted, requests = _count(setting.bench, server)
             except (Failed, ValueError, OSError) as failure:
-                nothing.failure = str(failure)
+                every.failure = str(failure)
             else:
                 for name, calls in sorted(counted.items(), key=lambda each: -each[1]):
                     if calls / requests >= 0.001:
-                        yield replace(nothing, name=CALLS + name, values=[calls / requests])
-                nothing.values.append(sum(counted.values()) / requests)
-        yield nothing
+                        yield replace(every, name=name, values=[calls / requests])
+                every.values.append(sum(counted.values()) / requests)
+        yield every
 
 
 def _count(bench: Bench, server: Server) -> tuple[dict[str, int], int]:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import chart
 import pytest
 import report
-from figures import Fact, Load, Row
+from figures import PER_REQUEST, Fact, Load, Row
 from floors import FLOORS, judge
 from peers import WAITING
 from samples import a_round, a_row
@@ -88,6 +88,17 @@ def test_facts_of_one_unit_stand_in_one_table_with_a_line_for_each_server() -> N
     assert times.splitlines()[0] == "| server | version | shop start, s | shop reload, s | remarks |"
     assert times.splitlines()[2:] == ["| a | 1 | 0.50 | 1.50 |  |", "| b | 2 | – | – | failed: does / not |"]
     assert memory.splitlines()[-1] == "| a | 1 | 40.00 | so it is |"
+
+
+def test_system_calls_stand_with_a_line_for_each_and_a_column_for_each_server() -> None:
+    facts = [
+        Fact("sendto", PER_REQUEST, "a", "1", [1.0]),
+        Fact("recvfrom", PER_REQUEST, "a", "1", [1.002]),
+        Fact("sendto", PER_REQUEST, "b", "1", [2.0]),
+    ]
+    (calls,) = report.fact_tables(facts)
+    assert calls.splitlines()[0] == "| system calls, per request | a | b |"
+    assert calls.splitlines()[2:] == ["| sendto | 1.000 | 2.000 |", "| recvfrom | 1.002 | – |"]
 
 
 # the chart
