@@ -37,7 +37,7 @@ def draw(machine: Mapping[str, Any], rows: Sequence[Row]) -> str:
         "<title>Requests per second as a ratio to Granian</title>",
         f'<rect width="{WIDTH}" height="{height}" rx="12" fill="#ffffff"/>',
         _text(MARGIN, 38, "Requests per second, as a ratio to Granian", size=20, weight=600),
-        _text(MARGIN, 60, f"{ONE_FLEET} kept connections; longer is faster", size=13, fill=_SOFT),
+        _text(MARGIN, 60, f"{ONE_FLEET} kept connections, one worker process; longer is faster", size=13, fill=_SOFT),
     ]
     y = TOP
     for title, shown in groups:
@@ -64,13 +64,13 @@ def method(machine: Mapping[str, Any], rows: Sequence[Row]) -> str:
     if "frameworks" in machine:
         told.append(str(machine["frameworks"]))
     count = max((len(row.rounds) for row in rows), default=0)
-    return " · ".join(
-        filter(None, [*told, f"one worker on one core, median of {count} round{'' if count == 1 else 's'}"])
-    )
+    told.append(f"medians of {count} rounds" if count > 1 else "one round")
+    return " · ".join(filter(None, told))
 
 
 def _group(shown: Sequence[tuple[str, float]], y: float, unit: float) -> Iterator[str]:
-    end = y + STEP * len(shown)
+    x, end = f"{LABELS + unit:.1f}", y + STEP * len(shown)
+    yield f'<line x1="{x}" y1="{y - 5}" x2="{x}" y2="{end}" stroke="{_SOFT}" stroke-dasharray="3 3"/>'
     for number, (server, times) in enumerate(shown):
         top = y + STEP * number
         ours = server.startswith(OURS)
@@ -80,8 +80,6 @@ def _group(shown: Sequence[tuple[str, float]], y: float, unit: float) -> Iterato
             f' fill="{_OURS if ours else _PEER}"/>'
         )
         yield _text(LABELS + times * unit + 6, top + 12, f"{times:.2f}", size=12)
-    x = f"{LABELS + unit:.1f}"
-    yield f'<line x1="{x}" y1="{y - 5}" x2="{x}" y2="{end}" stroke="{_SOFT}" stroke-dasharray="3 3"/>'
 
 
 def _text(
@@ -89,5 +87,5 @@ def _text(
 ) -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" font-weight="{weight}" fill="{fill}"'
-        f' text-anchor="{anchor}">{escape(words)}</text>'
+        f' text-anchor="{anchor}" paint-order="stroke" stroke="#ffffff" stroke-width="3">{escape(words)}</text>'
     )

@@ -53,7 +53,7 @@ def prepare() -> Environment:
         if version := _program_version(program, words):
             versions[program] = version
         else:
-            failures[program] = f"left out: {program} is not installed"
+            failures[program] = f"{program} is not installed"
     return Environment(versions, failures)
 
 

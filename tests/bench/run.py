@@ -48,7 +48,8 @@ def main(words: Sequence[str] | None = None) -> int:
     os.sched_setaffinity(0, {client_core})  # this program must not run on the server's core either
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Bench(HOME, APPS, LOGS, server_core, client_core, Path(folder))
-        (bench.files / "large").write_bytes(bytes(LARGE))
+        if any(workload.module == "bulk" for workload, _ in loads(options)):
+            (bench.files / "large").write_bytes(bytes(LARGE))
         rows = measure(bench, environment, servers, options)
         facts = measure_still(bench, environment, servers, options.rounds) if options.still else []
     machine = {

@@ -8,8 +8,13 @@ from io import BufferedReader, BytesIO
 from pathlib import Path
 
 import pytest
-from peers import BODY, PACKAGES, PROGRAMS, SERVERS, WAITING, WORKLOADS, chosen
+import run
+from environment import Environment
+from figures import Row
+from peers import BODY, PACKAGES, PROGRAMS, SERVERS, WAITING, WORKLOADS, Server, Workload, chosen
+from processes import Bench
 from run import loads, read_options
+from samples import a_round
 
 APPS = Path(__file__).parent / "apps"
 

@@ -139,4 +139,4 @@ def test_the_drawing_is_whole_xml_that_tells_numbers_date_versions_and_method() 
     words = [text.text or "" for text in ElementTree.fromstring(drawing).iter("{http://www.w3.org/2000/svg}text")]
     assert {"prefork-serve sync", "2.00", "<odd & old>", "0.50", "Plaintext", "2 ms of waiting"} <= set(words)
     assert words[-1].startswith("2026-01-02 · prefork-serve 1.0, granian 1.0, waitress 1.0")
-    assert words[-1].endswith("flask 3 · one worker on one core, median of 3 rounds")
+    assert words[-1].endswith("flask 3 · medians of 3 rounds")
