@@ -181,6 +181,33 @@ def test_what_is_apart_from_load_is_asked_for_like_a_workload_and_can_be_left_ou
     assert not read_options(["--without-still"]).still
 
 
+def test_steady_requests_come_at_half_of_what_the_slowest_reached_and_at_the_same_rate_for_all(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[tuple[str, float | None]] = []
+
+    def one_round(bench: Bench, server: Server, workload: Workload, row: Row, seconds: int) -> None:
+        asked.append((server.name, row.arrivals))
+        row.rounds.append(a_round({"prefork-serve sync": 900, "granian": 601}.get(server.name, 5)))
+
+    monkeypatch.setattr(run, "one_round", one_round)
+    plan = read_options(["--workloads", "open_flask", "--rounds", "1"])
+    rows = run.measure(Bench(tmp_path, APPS, tmp_path, 0, 1), Environment(), chosen(["granian*"]), plan)
+    assert asked == [("prefork-serve sync", None), ("granian", None), ("granian", 300), ("granian 1 thread", 300)]
+    assert {row.arrivals for row in rows} == {300}
+
+
+def test_without_a_rate_nobody_is_measured_and_everybody_tells_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment = Environment(failures={"granian": "no wheel"})
+    monkeypatch.setattr(run, "one_round", lambda bench, server, workload, row, seconds: row.rounds.append(a_round()))
+    plan = read_options(["--workloads", "open_django", "--rounds", "1"])
+    (row,) = run.measure(Bench(tmp_path, APPS, tmp_path, 0, 1), environment, chosen(["waitress"]), plan)
+    assert not row.counts
+    assert row.failure == "no rate could be found: granian failed or made errors"
+
+
 @pytest.mark.parametrize(
     "words", ["--workloads php", "--servers apache", "--rounds 0", "--connections 1,x", "--from no.json"]
 )
