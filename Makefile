@@ -45,7 +45,7 @@ demo-flask: .venv/installed  ## serve the Flask example on http://127.0.0.1:8000
 	cd example_projects/flask_notes && ../../$(BIN)/flask init-db
 	cd example_projects/flask_notes && exec ../../$(BIN)/flask serve --workers 2 --access-logfile -
 
-bench: .venv/installed  ## measure beside the peers (Linux, wrk; takes about half an hour); options: make bench BENCH=--quick
+bench: .venv/installed  ## measure beside the peers (Linux, wrk; all of it takes about two hours); options: make bench BENCH=--quick
 	$(BIN)/python tests/bench/run.py $(BENCH)
 
 attack: .venv/installed  ## what a normal client feels while others attack, beside the peers (Linux; 20 minutes); options: make attack ATTACK="--scale 0.1"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from figures import complaint
-from peers import OURS, PACKAGES
+from peers import OURS, PACKAGES, PROGRAMS
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / ".bench"
@@ -48,7 +48,13 @@ def prepare() -> Environment:
     tell(f"installing {OURS} from the working tree")
     if reason := _install_ours():
         failures[OURS] = f"could not be installed: {reason}"
-    return Environment(_versions(), failures)
+    versions = _versions()
+    for program, words in PROGRAMS.items():
+        if version := _program_version(program, words):
+            versions[program] = version
+        else:
+            failures[program] = f"{program} is not installed"
+    return Environment(versions, failures)
 
 
 def tell(message: str) -> None:
@@ -75,6 +81,15 @@ def _install_ours() -> str:
         ROOT, _SOURCE, ignore=shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "tests")
     )
     return _install("--no-build-isolation", str(_SOURCE))
+
+
+def _program_version(program: str, words: str) -> str:
+    """Empty if the system does not have it."""
+    if not (path := shutil.which(program)):
+        return ""
+    done = subprocess.run([path, words], capture_output=True, text=True, check=False)
+    found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+    return found[0] if found else "unknown"
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Knows what the figures of a run mean: wrk's words, the kernel's words about memory, medians, ratios and floors.
+"""Knows what the figures of a run mean: wrk's words, the kernel's words, strace's words, medians and ratios.
 
 Pure: text and values in, values out.  Nothing here starts, reads or waits for anything.
 """
@@ -6,23 +6,29 @@ Pure: text and values in, values out.  Nothing here starts, reads or waits for a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from statistics import median
-
-from peers import ONE_FLEET, WAITING
 
 _UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0, "h": 3_600_000.0}
 
 
 @dataclass(frozen=True)
 class Load:
-    """What wrk said after one round.  ``errors`` holds only what really happened: kind of error -> how often."""
+    """What the client said after one round.  ``errors`` holds only what really happened: kind of error -> how often.
+
+    Where some requests ask for a slow answer, they have figures of their own, and the others are of the fast ones.
+    """
 
     rate: float
     p99_ms: float
     requests: int
     errors: dict[str, int] = field(default_factory=dict)
+    p50_ms: float | None = None
+    slow_p50_ms: float | None = None
+    slow_p99_ms: float | None = None
 
 
 def milliseconds(text: str) -> float:
@@ -32,19 +38,42 @@ def milliseconds(text: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def parse_wrk(text: str) -> Load:
+def parse_wrk(text: str, harmless: Iterable[str] = ()) -> Load:
     """Reads what ``wrk --latency`` printed; ValueError, with wrk's own last line, if it never got to its figures."""
     rate = re.search(r"^Requests/sec:\s*([\d.]+)", text, re.M)
-    p99 = re.search(r"^\s+99%\s+(\S+)", text, re.M)
+    p50, p99 = (re.search(rf"^\s+{percent}%\s+(\S+)", text, re.M) for percent in (50, 99))
     requests = re.search(r"^\s*(\d+) requests in ", text, re.M)
-    if not (rate and p99 and requests):
+    if not (rate and p50 and p99 and requests):
         raise ValueError(f"wrk printed no figures: {(text.strip().splitlines() or ['nothing at all'])[-1]}")
     errors: dict[str, int] = {}
     if sockets := re.search(r"Socket errors: (.*)", text):
         errors |= {kind: int(count) for kind, count in re.findall(r"(\w+) (\d+)", sockets[1])}
     if statuses := re.search(r"Non-2xx or 3xx responses: (\d+)", text):
         errors["status"] = int(statuses[1])
-    return Load(float(rate[1]), milliseconds(p99[1]), int(requests[1]), {kind: n for kind, n in errors.items() if n})
+    happened = {kind: n for kind, n in errors.items() if n and kind not in harmless}
+    return Load(float(rate[1]), milliseconds(p99[1]), int(requests[1]), happened, milliseconds(p50[1]))
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest of the values that so many percent of them do not exceed."""
+    if not values:
+        raise ValueError("there is no percentile of nothing")
+    return sorted(values)[max(ceil(len(values) * percent / 100), 1) - 1]
+
+
+def steady_load(fast: Sequence[float], slow: Sequence[float], errors: Mapping[str, int], seconds: float) -> Load:
+    """What the client with the steady arrivals has seen: milliseconds from the due time to the end of the answer."""
+    if not fast:
+        raise ValueError("no request was answered")
+    return Load(
+        rate=(len(fast) + len(slow)) / seconds,
+        p99_ms=percentile(fast, 99),
+        requests=len(fast) + len(slow),
+        errors={kind: n for kind, n in errors.items() if n},
+        p50_ms=percentile(fast, 50),
+        slow_p50_ms=percentile(slow, 50) if slow else None,
+        slow_p99_ms=percentile(slow, 99) if slow else None,
+    )
 
 
 def complaint(output: str) -> str:
@@ -96,6 +125,32 @@ def leaves(stats: Mapping[int, Stat], members: Iterable[int]) -> set[int]:
     return found - {stats[pid].parent for pid in found}
 
 
+_ESTABLISHED = "01"
+
+
+def established(table: str, port: int) -> set[int]:
+    """The inodes of the open connections of the server on 127.0.0.1, of what ``/proc/net/tcp`` says.
+
+    The address counts too: a client with another address of loopback may have the same port.
+    """
+    local = f"{int.from_bytes(bytes((127, 0, 0, 1)), sys.byteorder):08X}:{port:04X}"
+    lines = [line.split() for line in table.splitlines()[1:]]
+    return {int(fields[9]) for fields in lines if (fields[1], fields[3]) == (local, _ESTABLISHED)}
+
+
+def imbalance(held: Iterable[int], workers: int) -> float | None:
+    """How many times its fair share of connections the fullest worker has; 1 is even.  A worker that holds none need
+    not be among those that hold some."""
+    counts = list(held)
+    return max(counts) * workers / sum(counts) if sum(counts) else None
+
+
+def parse_strace(text: str) -> dict[str, int]:
+    """system call -> how often, of the table of ``strace -c``; columns: share, seconds, each, calls, [errors], name."""
+    rows = re.findall(r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?(\w+)$", text, re.M)
+    return {name: int(calls) for calls, name in rows if name != "total"}
+
+
 def pick_cores(allowed: Iterable[int], siblings: Mapping[int, set[int]]) -> tuple[int, int]:
     """One core for the server and another for wrk, if it can be not the other half of the same physical core."""
     server, *others = sorted(allowed, reverse=True)
@@ -114,6 +169,7 @@ class Round:
     worker_mb: float | None
     cpu_seconds: float
     seconds: float
+    balance: float | None = None  # how many times its share of the connections the fullest worker has
 
 
 @dataclass
@@ -127,6 +183,7 @@ class Row:
     rounds: list[Round] = field(default_factory=list)
     keeps_alive: bool = True
     failure: str = ""
+    arrivals: float | None = None  # the steady rate at which requests came, if they did
 
     @property
     def errors(self) -> dict[str, int]:
@@ -154,19 +211,33 @@ class Row:
         return median(one.load.p99_ms for one in self.rounds)
 
     @property
+    def p50_ms(self) -> float | None:
+        return _median(one.load.p50_ms for one in self.rounds)
+
+    @property
+    def slow_p50_ms(self) -> float | None:
+        return _median(one.load.slow_p50_ms for one in self.rounds)
+
+    @property
+    def slow_p99_ms(self) -> float | None:
+        return _median(one.load.slow_p99_ms for one in self.rounds)
+
+    @property
+    def balance(self) -> float | None:
+        return _median(one.balance for one in self.rounds)
+
+    @property
     def tree_mb(self) -> float:
         return median(one.tree_mb for one in self.rounds)
 
     @property
     def worker_mb(self) -> float | None:
-        known = [one.worker_mb for one in self.rounds if one.worker_mb is not None]
-        return median(known) if known else None
+        return _median(one.worker_mb for one in self.rounds)
 
     @property
     def per_cpu_second(self) -> float | None:
         """Requests for a second of the server's own processor time: what is left when others use the core too."""
-        known = [one.load.requests / one.cpu_seconds for one in self.rounds if one.cpu_seconds]
-        return median(known) if known else None
+        return _median(one.load.requests / one.cpu_seconds for one in self.rounds if one.cpu_seconds)
 
     @property
     def core_share(self) -> float:
@@ -186,65 +257,26 @@ def ratio(row: Row | None, other: Row | None) -> float | None:
     return row.rate / other.rate if other.rate else None
 
 
-@dataclass(frozen=True)
-class Floor:
-    """A promise: the server's rate is at least ``times`` the peer's, or its worker's memory is below that."""
+PER_REQUEST = "per request"  # the unit of system calls
 
-    workload: str
+
+@dataclass
+class Fact:
+    """What was found out about one server without load: a number for each time it was looked at."""
+
+    name: str
+    unit: str
     server: str
-    peer: str
-    times: float
-    memory: bool = False
+    version: str
+    values: list[float] = field(default_factory=list)
+    failure: str = ""
+    remark: str = ""
 
-    def __str__(self) -> str:
-        if self.memory:
-            return f"{self.workload}: memory of a worker, {self.server} below {self.peer}"
-        return f"{self.workload}: {self.server} at least {self.times:g} × {self.peer}"
-
-
-_SYNC, _GTHREAD = "prefork-serve sync", "prefork-serve gthread"
-
-FLOORS = (
-    Floor("plaintext", _SYNC, "granian", 1.1),
-    Floor("plaintext", _SYNC, "gunicorn gthread", 8),
-    Floor("flask_hello", _SYNC, "granian", 1),
-    Floor("flask_hello", _SYNC, "gunicorn gthread", 2),
-    Floor("django_hello", _SYNC, "granian", 1),
-    Floor("django_hello", _SYNC, "gunicorn gthread", 2),
-    Floor("plaintext", _GTHREAD, _SYNC, 0.9),
-    Floor(WAITING, _GTHREAD, "granian", 0.9),
-    Floor("plaintext", _SYNC, "gunicorn sync", 1, memory=True),
-    Floor("flask_hello", _SYNC, "gunicorn sync", 1, memory=True),
-    Floor("django_hello", _SYNC, "gunicorn sync", 1, memory=True),
-)
+    @property
+    def value(self) -> float | None:
+        return _median(self.values) if not self.failure else None
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a run says about a floor.  ``reached`` is None when the run cannot say; ``why`` tells why."""
-
-    floor: Floor
-    measured: float | None
-    reached: bool | None
-    why: str = ""
-
-
-def judge(floor: Floor, rows: Iterable[Row], connections: int = ONE_FLEET) -> Verdict:
-    known = list(rows)
-    pair = []
-    for name in (floor.server, floor.peer):
-        row = find(known, name, floor.workload, connections)
-        if row is None:
-            return Verdict(floor, None, None, "not measured")
-        if row.failure or row.errors:
-            # Our own failure is a floor missed; a peer's failure proves nothing either way.
-            return Verdict(floor, None, False if name == floor.server else None, f"{name} failed or made errors")
-        pair.append(row)
-    ours, peer = pair
-    if floor.memory:
-        if ours.worker_mb is None or not peer.worker_mb:
-            return Verdict(floor, None, None, "memory was not readable")
-        measured = ours.worker_mb / peer.worker_mb
-        return Verdict(floor, measured, measured < floor.times)
-    times = ratio(ours, peer)
-    return Verdict(floor, times, None if times is None else times >= floor.times)
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None

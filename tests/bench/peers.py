@@ -1,7 +1,7 @@
-"""Knows every server that is measured, how it is started with one worker process, and what it is given to serve.
+"""Knows every server that is measured and how it is started, and every workload and what it is given to serve.
 
-All servers are started as their own documents say, with the access log off, on loopback, and with the same number of
-threads where they have threads.  This is data: nothing here starts a process.
+All servers are started as their own documents say, on loopback, with the access log off unless the workload is about
+it, and with the same number of threads where they have threads.  This is data: nothing here starts a process.
 """
 
 from __future__ import annotations
@@ -10,89 +10,231 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OURS = "prefork-serve"
+SYNC, GTHREAD, GRANIAN = f"{OURS} sync", f"{OURS} gthread", "granian"
 THREADS = 8  # of every threaded server: the same for all, or the comparison says nothing
-BODY = b"Hello, World!"  # what every application in apps/ answers
-WAITING = "sleep2"  # the workload whose application waits, so that threads count
-ONE_FLEET = 32  # connections at which the workloads are compared and the floors are judged
-
-# workload (a module in apps/) -> the numbers of connections it is measured with
-WORKLOADS = {
-    "plaintext": (1, ONE_FLEET, 512),
-    "flask_hello": (ONE_FLEET,),
-    "django_hello": (ONE_FLEET,),
-    WAITING: (ONE_FLEET,),
-}
+BODY = b"Hello, World!"  # what every application in apps/ answers at /
+WAITING = "sleep2"  # the oldest workload whose application waits, so that threads count
+ONE_FLEET = 32  # connections at which most workloads are compared and most floors are judged
 
 # What stands in the environment beside our own package.  setuptools is there to build ours; Gunicorn's gevent worker
 # imports packaging.
 PACKAGES = ("setuptools>=70.1", "granian", "gunicorn", "gevent", "packaging", "uwsgi", "waitress", "flask", "django")
+# What is measured when the system has it: program -> how it is told to say its version.
+PROGRAMS = {"nginx": "-v"}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is served, to whom, and what the servers must be able to do for it."""
+
+    name: str
+    says: str
+    module: str = "plaintext"  # in apps/
+    path: str = "/"
+    connections: tuple[int, ...] = (ONE_FLEET,)
+    workers: int = 1  # more than one: nobody is pinned, and the client shares the cores
+    waits: bool = False  # the application waits, so servers with threads get them
+    logged: bool = False  # with the access log on, to a file
+    without: tuple[str, ...] = ()  # servers that are left out, by name
+    patience: int = 0  # seconds that an answer may take, if that is more than wrk and a newcomer wait by themselves
+    wrk: tuple[str, ...] = ()  # words for wrk; {apps} is the folder of the applications
+    harmless: tuple[str, ...] = ()  # what wrk calls errors and is none here
+    # Requests come at a steady rate, whatever the answers do, instead of one after the other: so many a second, or
+    # half of what the slowest of some servers reaches with the closed workload of that name.
+    arrivals: int = 0
+    half_of: str = ""
+    slow_every: int = 0  # so many-th request asks for the slow answer
+
+    @property
+    def steady(self) -> bool:
+        return bool(self.arrivals or self.half_of)
+
+
+_NO_THREADS = (SYNC, "gunicorn sync")
+HALVED = (SYNC, GRANIAN)  # the servers whose slowest decides the rate of half_of
+
+_ALL = (
+    Workload("plaintext", "kept connections", connections=(1, ONE_FLEET, 512)),
+    # uWSGI ends a connection as it was asked to, but does not say so in its answer; answers that are cut count nowhere.
+    Workload(
+        "closing", "a new connection for each request", wrk=("-H", "Connection: close"), harmless=("read",)
+    ),
+    Workload("logged", "plaintext with the access log on, to a file", logged=True),
+    Workload("flask_hello", "the smallest Flask", "flask_hello", connections=(4, ONE_FLEET, 512)),
+    Workload("django_hello", "the smallest Django", "django_hello", connections=(4, ONE_FLEET, 512)),
+    Workload("open_flask", "Flask, steady arrivals at half of saturation", "flask_hello", half_of="flask_hello"),
+    Workload("open_django", "Django, steady arrivals at half of saturation", "django_hello", half_of="django_hello"),
+    Workload(WAITING, "waits 2 ms", "sleep2", waits=True),
+    Workload("sleep50", "waits 50 ms", "sleep50", waits=True, without=_NO_THREADS),
+    Workload("sleep5x1", "waits 5 × 1 ms and works between", "sleep5x1", waits=True, without=_NO_THREADS),
+    Workload(
+        "mixed", "200 requests a second, each tenth waits 50 ms", "mixed",
+        waits=True, without=_NO_THREADS, arrivals=200, slow_every=10,
+    ),
+    Workload("mb1", "1 MB as one bytes object", "bulk", "/mb1", patience=20),
+    Workload("file100", "100 MB through wsgi.file_wrapper", "bulk", "/file100", (4,), patience=20),
+    Workload(
+        "upload20", "20 MB sent to the application", "bulk", "/upload", (4,),
+        patience=20, wrk=("--script", "{apps}/upload.lua"),
+    ),
+    Workload("plaintext_two", "two workers, two cores", connections=(64,), workers=2),
+    Workload("flask_two", "Flask, two workers, two cores", "flask_hello", connections=(64,), workers=2),
+)  # fmt: skip
+WORKLOADS = {workload.name: workload for workload in _ALL}
 
 
 @dataclass(frozen=True)
 class Server:
-    """One row of every table: ``command`` is filled in by ``command_line``; ``waiting`` are the words added for the
-    workload that waits, and None leaves the server out of that workload."""
+    """One row of every table.  ``command`` has gaps that ``command_line`` fills; the words for a kind of workload are
+    added to it, and None leaves the server out of workloads of that kind."""
 
     name: str
     package: str
     command: str
-    waiting: str | None = ""
+    quiet: str = ""  # without the access log
+    logged: str | None = None  # with the access log
+    waiting: str | None = ""  # where the application waits
+    config: str = ""  # a file of its own, to be named in the words as {config}; its gaps are written $(name)
+    modules: tuple[str, ...] = ()  # the only ones that it can stand in for; none means that it serves Python
     leaf_is_worker: bool = False  # a process without children is a worker, so memory can be told per worker
+    routed: bool = False  # a process in front holds the connections, so they are no worker's
 
     @property
     def key(self) -> str:
         return self.name.replace(" ", "-")
 
-    def takes(self, workload: str) -> bool:
-        return workload != WAITING or self.waiting is not None
+    @property
+    def is_program(self) -> bool:
+        """Comes with the system instead of from the environment."""
+        return self.package in PROGRAMS
 
-    def command_line(self, environment: Path, port: int, workload: str) -> list[str]:
-        words = f"{self.command} {self.waiting if workload == WAITING else ''}".format(
-            bind=f"127.0.0.1:{port}", port=port, threads=THREADS, environment=environment
-        ).split()
-        return [str(environment / "bin" / words[0]), *words[1:], *_application(self.package, workload)]
+    def takes(self, workload: Workload) -> bool:
+        return not (
+            self.name in workload.without
+            or (workload.waits and self.waiting is None)
+            or (workload.logged and self.logged is None)
+            or (workload.workers > 1 and "workers" not in self.command + self.config)
+            or (self.modules and workload.module not in self.modules)
+        )
+
+    def command_line(
+        self, environment: Path, port: int, application: str, given: Workload | None = None, folder: Path = Path()
+    ) -> list[str]:
+        """The words that start it; its own files are in the folder: ``config_file`` and ``access_log``."""
+        given = given or Workload("", "")
+        extra = (self.logged if given.logged else self.quiet, self.waiting if given.waits else "")
+        words = " ".join(filter(None, (self.command, *extra))).format(
+            bind=f"127.0.0.1:{port}", port=port, threads=THREADS, workers=given.workers, environment=environment,
+            config=self.config_file(folder), log=self.access_log(folder),
+        ).split()  # fmt: skip
+        if self.is_program:
+            return words
+        return [str(environment / "bin" / words[0]), *words[1:], *_application(self.package, application)]
+
+    def config_file(self, folder: Path) -> Path:
+        return folder / f"{self.key}.config"
+
+    def access_log(self, folder: Path) -> Path:
+        return folder / f"{self.key}.access"
+
+    def config_text(self, port: int, workers: int, folder: Path) -> str:
+        """What is in its own file; such files are full of braces, so their gaps look different."""
+        text = self.config
+        for gap, value in {
+            "port": port, "workers": workers, "folder": folder, "log": self.access_log(folder), "body": BODY.decode()
+        }.items():  # fmt: skip
+            text = text.replace(f"$({gap})", str(value))
+        return text
 
 
-def _application(package: str, workload: str) -> list[str]:
-    spec = f"{workload}:app"
+def _application(package: str, application: str) -> list[str]:
+    spec = application if ":" in application else f"{application}:app"
     return ["--module", spec] if package == "uwsgi" else [spec]
 
 
-_SERVE = "prefork-serve -w 1 -b {bind}"
-_GRANIAN = "granian --interface wsgi --workers 1 --log-level error --host 127.0.0.1 --port {port}"
-_GUNICORN = "gunicorn -w 1 -b {bind} --log-level warning --no-control-socket"
+_SERVE = "prefork-serve -w {workers} -b {bind}"
+_SERVE_LOGGED = "--access-logfile {log}"
+_GRANIAN = "granian --interface wsgi --workers {workers} --log-level error --host 127.0.0.1 --port {port}"
+_GRANIAN_LOGGED = "--access-log --log-config {config}"
+# Granian has no option for the file: the logger of that name is told by the logging module's own configuration.
+_GRANIAN_CONFIG = """\
+{"handlers": {"console": {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stdout"},
+              "access": {"class": "logging.FileHandler", "formatter": "access", "filename": "$(log)"}}}
+"""
+_GUNICORN = "gunicorn -w {workers} -b {bind} --log-level warning --no-control-socket"
+_GUNICORN_LOGGED = "--access-logfile {log}"
 # Without its HTTP router uWSGI either closes after every answer (http-socket) or, with http11-socket, gives a whole
 # thread to each open connection and lets the others starve, so the router is the only way in which it keeps alive.
 _UWSGI = (
-    "uwsgi --http {bind} --http-keepalive --http-auto-chunked --master --workers 1 --need-app --die-on-term"
-    " --disable-logging --virtualenv {environment}"
+    "uwsgi --http {bind} --http-keepalive --http-auto-chunked --master --workers {workers} --need-app --die-on-term"
+    " --virtualenv {environment}"
 )
 # Its limit of open connections is below what the largest run opens.
 _WAITRESS = "waitress-serve --listen {bind} --threads {threads} --connection-limit 2000"
+# What a server without any Python reaches.  It needs folders of its own because it may not be the system's user.
+_NGINX = """\
+daemon off;
+worker_processes $(workers);
+worker_rlimit_nofile 20000;
+pid $(folder)/nginx.pid;
+error_log stderr error;
+events { worker_connections 16384; }
+http {
+    access_log off;
+    keepalive_requests 1000000000;
+    client_body_temp_path $(folder)/nginx_body;
+    proxy_temp_path $(folder)/nginx_proxy;
+    fastcgi_temp_path $(folder)/nginx_fastcgi;
+    uwsgi_temp_path $(folder)/nginx_uwsgi;
+    scgi_temp_path $(folder)/nginx_scgi;
+    server {
+        listen 127.0.0.1:$(port) backlog=2048;
+        location / {
+            default_type text/plain;
+            return 200 "$(body)";
+        }
+    }
+}
+"""
 
 SERVERS = (
-    Server("prefork-serve sync", OURS, _SERVE, leaf_is_worker=True),
-    Server("prefork-serve gthread", OURS, _SERVE + " -k gthread --threads {threads}", leaf_is_worker=True),
-    Server("granian", "granian", _GRANIAN, waiting="--blocking-threads {threads}"),
-    Server("granian 1 thread", "granian", _GRANIAN + " --blocking-threads 1", waiting=None),
-    Server("gunicorn sync", "gunicorn", _GUNICORN + " -k sync", leaf_is_worker=True),
-    Server("gunicorn gthread", "gunicorn", _GUNICORN + " -k gthread --threads {threads}", leaf_is_worker=True),
-    Server("gunicorn gevent", "gunicorn", _GUNICORN + " -k gevent", leaf_is_worker=True),
-    Server("uwsgi", "uwsgi", _UWSGI, waiting="--threads {threads}"),
+    Server(SYNC, OURS, _SERVE, logged=_SERVE_LOGGED, leaf_is_worker=True),
+    Server(GTHREAD, OURS, _SERVE + " -k gthread --threads {threads}", logged=_SERVE_LOGGED, leaf_is_worker=True),
+    Server(
+        GRANIAN, "granian", _GRANIAN,
+        logged=_GRANIAN_LOGGED, waiting="--blocking-threads {threads}", config=_GRANIAN_CONFIG,
+    ),
+    Server(
+        "granian 1 thread", "granian", _GRANIAN + " --blocking-threads 1",
+        logged=_GRANIAN_LOGGED, waiting=None, config=_GRANIAN_CONFIG,
+    ),
+    Server("gunicorn sync", "gunicorn", _GUNICORN + " -k sync", logged=_GUNICORN_LOGGED, leaf_is_worker=True),
+    Server(
+        "gunicorn gthread", "gunicorn", _GUNICORN + " -k gthread --threads {threads}",
+        logged=_GUNICORN_LOGGED, leaf_is_worker=True,
+    ),
+    Server("gunicorn gevent", "gunicorn", _GUNICORN + " -k gevent", logged=_GUNICORN_LOGGED, leaf_is_worker=True),
+    Server(
+        "uwsgi", "uwsgi", _UWSGI,
+        quiet="--disable-logging", logged="--logto {log}", waiting="--threads {threads}", routed=True,
+    ),
     Server("waitress", "waitress", _WAITRESS),
-)
+    Server("nginx", "nginx", "nginx -e stderr -c {config}", config=_NGINX, modules=("plaintext",), leaf_is_worker=True),
+)  # fmt: skip
+WSGI_SERVERS = tuple(server for server in SERVERS if not server.modules)  # those that serve any application
+WSGI_PEERS = tuple(server.name for server in WSGI_SERVERS if server.package != OURS)
 
 
-def chosen(words: list[str]) -> list[Server]:
+def chosen(words: list[str], among: tuple[Server, ...] = WSGI_SERVERS) -> list[Server]:
     """The servers whose key is one of the words or begins with it: ``gunicorn`` means all of Gunicorn's rows.
 
     A word that is the whole key of a server means that server alone, unless the word ends with ``*``.
     """
     keys: set[str] = set()
     for word in words:
-        exact = {server.key for server in SERVERS if server.key == word}
-        found = exact or {server.key for server in SERVERS if server.key.startswith(word.rstrip("*"))}
+        exact = {server.key for server in among if server.key == word}
+        found = exact or {server.key for server in among if server.key.startswith(word.rstrip("*"))}
         if not found:
-            raise ValueError(f"no server is called {word}; there are {', '.join(server.key for server in SERVERS)}")
+            raise ValueError(f"no server is called {word}; there are {', '.join(server.key for server in among)}")
         keys |= found
-    return [server for server in SERVERS if server.key in keys]
+    return [server for server in among if server.key in keys]

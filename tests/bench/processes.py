@@ -1,4 +1,4 @@
-"""Knows how one server is run on one core, seen to answer right, loaded with wrk, and stopped to the last process.
+"""Knows how one server is run on its cores, seen to answer right, loaded, and stopped to the last process.
 
 Linux only: processor affinity and /proc.
 """
@@ -6,22 +6,41 @@ Linux only: processor affinity and /proc.
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from figures import Load, Round, Stat, complaint, family, leaves, parse_stat, parse_wrk, pss_mb
-from peers import BODY, Server
+from figures import (
+    Load,
+    Round,
+    Stat,
+    complaint,
+    established,
+    family,
+    imbalance,
+    leaves,
+    parse_stat,
+    parse_wrk,
+    pss_mb,
+    steady_load,
+)
+from peers import BODY, Server, Workload
 
 START_LIMIT = 20.0  # seconds until the first right answer
 STOP_LIMIT = 3.0  # seconds to stop when asked; then it is killed
 _PAUSE = 0.02
+_GLANCE = 0.005  # between two looks at a server that is starting
+_STEADY = Path(__file__).with_name("steady.py")
+_PLAIN = Workload("", "")
 _TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -38,69 +57,147 @@ class Bench:
     logs: Path
     server_core: int
     client_core: int
+    files: Path = Path(tempfile.gettempdir())  # what servers and applications are given to read and write
+
+    def server_cores(self, workers: int) -> set[int]:
+        return {self.server_core} if workers == 1 else {self.server_core, self.client_core}
+
+    def client_cores(self, workers: int) -> set[int]:
+        return {self.client_core} if workers == 1 else {self.server_core, self.client_core}
+
+
+@dataclass(frozen=True)
+class Right:
+    """What a server is asked for until it is ready, and what must be in the answer."""
+
+    path: str = "/"
+    text: bytes = BODY
 
 
 @dataclass(frozen=True)
 class Running:
-    """A server that has answered right."""
+    """A server that has answered right; ``seconds`` is how long that took from its start."""
 
     server: Server
     root: int
     port: int
     keeps_alive: bool
+    seconds: float
 
 
 @contextmanager
-def running(bench: Bench, server: Server, workload: str) -> Iterator[Running]:
+def running(
+    bench: Bench, server: Server, application: str, given: Workload = _PLAIN, right: Right | None = None
+) -> Iterator[Running]:
     port = _free_port()
-    log = bench.logs / f"{server.key}.log"
+    if server.config:
+        server.config_file(bench.files).write_text(server.config_text(port, given.workers, bench.files))
+    log, began = bench.logs / f"{server.key}.log", time.monotonic()
     with log.open("wb") as output:
         try:
             process = subprocess.Popen(
-                server.command_line(bench.environment, port, workload),
+                server.command_line(bench.environment, port, application, given, bench.files),
                 cwd=bench.apps,
+                env=os.environ | {"BENCH_FILES": str(bench.files)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_pinned(bench.server_core),
+                preexec_fn=_pinned(bench.server_cores(given.workers)),
             )
         except OSError as error:
             raise Failed(f"cannot be started: {error.strerror}") from error
     try:
-        yield Running(server, process.pid, port, _await_answer(process, port, log))
+        keeps_alive, answered = _await_answer(process, port, log, right or Right())
+        yield Running(server, process.pid, port, keeps_alive, answered - began)
     finally:
         _stop(process)
 
 
-def load(bench: Bench, target: Running, connections: int, seconds: int) -> Round:
+def load(
+    bench: Bench,
+    target: Running,
+    given: Workload,
+    connections: int,
+    seconds: int,
+    arrivals: float | None = None,
+    warm_up: int = 1,
+) -> Round:
     """One round: a second to warm up, then the load, then the memory that the server holds after it."""
-    _wrk(bench, target.port, connections, 1)
+    if warm_up:
+        _client(bench, target, given, connections, warm_up, arrivals)
     before, began = _ticks(target.root), time.monotonic()
-    told = _wrk(bench, target.port, connections, seconds)
+    told, balance = _client(bench, target, given, connections, seconds, arrivals)
     elapsed, ticks = time.monotonic() - began, _ticks(target.root) - before
     tree, worker = _memory(target)
-    return Round(told, tree, worker, ticks / _TICK, elapsed)
+    if given.logged:
+        _check_log(target.server.access_log(bench.files))
+    return Round(told, tree, worker, ticks / _TICK, elapsed, balance)
 
 
-def _wrk(bench: Bench, port: int, connections: int, seconds: int) -> Load:
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{port}/"]
+def _check_log(access_log: Path) -> None:
+    written = access_log.stat().st_size if access_log.exists() else 0
+    access_log.unlink(missing_ok=True)
+    if not written:
+        raise Failed("wrote no access log")
+
+
+def _client(
+    bench: Bench, target: Running, given: Workload, connections: int, seconds: int, arrivals: float | None
+) -> tuple[Load, float | None]:
+    """The load, and how evenly its connections were spread over the workers if there are several."""
+    if arrivals:
+        command = [sys.executable, str(_STEADY), str(target.port), f"{arrivals:g}", str(seconds), str(connections),
+                   str(given.slow_every)]  # fmt: skip
+    else:
+        extra = [word.format(apps=bench.apps) for word in given.wrk]
+        extra += ["--timeout", f"{given.patience}s"] if given.patience else []
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *extra,
+                   f"http://127.0.0.1:{target.port}{given.path}"]  # fmt: skip
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=_pinned(bench.client_core),
+        preexec_fn=_pinned(bench.client_cores(given.workers)),
     ) as process:
         try:
             time.sleep(seconds / 4)
-            served = _newcomer_is_served(port, patience=seconds * 3 / 4)
+            # The steady client opens its connections itself, and is itself a newcomer at each request.
+            served = bool(arrivals) or _newcomer_is_served(target.port, patience=given.patience or seconds * 3 / 4)
+            balance = _balance(target, given.workers) if given.workers > 1 and not target.server.routed else None
             output, _ = process.communicate(timeout=seconds + START_LIMIT)
         except BaseException:
             process.kill()
             raise
-    told = parse_wrk(output)
-    return told if served else replace(told, errors=told.errors | {"newcomer starved": 1})
+    told = _parse_steady(output, seconds) if arrivals else parse_wrk(output, given.harmless)
+    return told if served else replace(told, errors=told.errors | {"newcomer starved": 1}), balance
+
+
+def _parse_steady(output: str, seconds: int) -> Load:
+    try:
+        told = json.loads(output)
+    except ValueError:
+        raise ValueError(f"the steady client ended early: {complaint(output)}") from None
+    return steady_load(told["fast"], told["slow"], told["errors"], max(told["elapsed"], seconds))
+
+
+def _balance(target: Running, workers: int) -> float | None:
+    """How the open connections are spread over the processes that hold them."""
+    open_ones = established(Path("/proc/net/tcp").read_text(), target.port)
+    return imbalance([len(sockets(pid) & open_ones) for pid in members(target.root)], workers)
+
+
+def sockets(pid: int) -> set[int]:
+    """The inodes of all sockets that a process has open."""
+    found = set()
+    with suppress(OSError):  # it may have ended, and so may any of its files
+        for entry in os.scandir(f"/proc/{pid}/fd"):
+            with suppress(OSError):
+                kind, _, inode = os.readlink(entry.path).partition(":")
+                if kind == "socket":
+                    found.add(int(inode.strip("[]")))
+    return found
 
 
 def _newcomer_is_served(port: int, patience: float) -> bool:
@@ -115,38 +212,39 @@ def _newcomer_is_served(port: int, patience: float) -> bool:
         connection.close()
 
 
-def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path) -> bool:
-    """Waits for the first right answer; returns whether a second request went over the same connection."""
+def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path, right: Right) -> tuple[bool, float]:
+    """Waits for the first right answer; returns whether a second request went over the same connection, and when."""
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise Failed(f"ended with status {process.returncode} while starting: {_said(log)}")
         with suppress(ConnectionRefusedError, ConnectionResetError, http.client.RemoteDisconnected):
-            return _answers_right(port, max(deadline - time.monotonic(), _PAUSE))
-        time.sleep(_PAUSE)
+            return _answers_right(port, max(deadline - time.monotonic(), _PAUSE), right)
+        time.sleep(_GLANCE)
     raise Failed(f"gave no answer within {START_LIMIT:g} s: {_said(log)}")
 
 
-def _answers_right(port: int, patience: float) -> bool:
+def _answers_right(port: int, patience: float, right: Right) -> tuple[bool, float]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
     try:
-        _ask(connection)
+        _ask(connection, right)
+        answered = time.monotonic()
         first = connection.sock.getsockname() if connection.sock else None
-        _ask(connection)
+        _ask(connection, right)
         second = connection.sock.getsockname() if connection.sock else None
-        return first is not None and first == second
+        return first is not None and first == second, answered
     except TimeoutError as error:
         raise Failed(f"accepted a connection but gave no answer within {patience:.0f} s") from error
     finally:
         connection.close()
 
 
-def _ask(connection: http.client.HTTPConnection) -> None:
-    connection.request("GET", "/")
+def _ask(connection: http.client.HTTPConnection, right: Right) -> None:
+    connection.request("GET", right.path)
     response = connection.getresponse()
     body = response.read()
-    if (response.status, body) != (200, BODY):
-        raise Failed(f"answered {response.status} {body[:60]!r} instead of 200 {BODY!r}")
+    if response.status != 200 or right.text not in body:
+        raise Failed(f"answered {response.status} {body[:60]!r} instead of 200 {right.text!r}")
 
 
 def _said(log: Path) -> str:
@@ -155,11 +253,11 @@ def _said(log: Path) -> str:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Asks the whole process group to stop, then kills whoever of the family is left."""
-    members = family(_stats(), process.pid)
+    known = members(process.pid)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + STOP_LIMIT
-    while left := _left(process, members):
+    while left := _left(process, known):
         if time.monotonic() > deadline:
             for pid in left:
                 with suppress(ProcessLookupError):
@@ -168,21 +266,42 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _left(process: subprocess.Popen[bytes], members: set[int]) -> set[int]:
+def _left(process: subprocess.Popen[bytes], known: set[int]) -> set[int]:
     process.poll()
     stats = _stats()
-    return family(stats, process.pid) | {pid for pid in members if pid in stats and stats[pid].state not in "ZX"}
+    return family(stats, process.pid) | {pid for pid in known if pid in stats and stats[pid].state not in "ZX"}
+
+
+def members(root: int) -> set[int]:
+    """The living processes of a server."""
+    return family(_stats(), root)
+
+
+def workers_of(root: int) -> set[int]:
+    """Those of them that are nobody's parent."""
+    stats = _stats()
+    return leaves(stats, family(stats, root))
+
+
+def tree_mb(root: int) -> float:
+    """The memory of all of them."""
+    return sum(_sizes(family(_stats(), root)).values())
 
 
 def _memory(target: Running) -> tuple[float, float | None]:
     """The whole family's memory, and that of one worker if this server's workers can be told from the rest."""
     stats = _stats()
-    sizes: dict[int, float] = {}
-    for pid in family(stats, target.root):
-        with suppress(OSError):
-            sizes[pid] = pss_mb(Path(f"/proc/{pid}/smaps_rollup").read_text())
+    sizes = _sizes(family(stats, target.root))
     workers = [sizes[pid] for pid in leaves(stats, sizes)]
     return sum(sizes.values()), sum(workers) / len(workers) if workers and target.server.leaf_is_worker else None
+
+
+def _sizes(pids: set[int]) -> dict[int, float]:
+    sizes: dict[int, float] = {}
+    for pid in pids:
+        with suppress(OSError):
+            sizes[pid] = pss_mb(Path(f"/proc/{pid}/smaps_rollup").read_text())
+    return sizes
 
 
 def _ticks(root: int) -> int:
@@ -199,8 +318,8 @@ def _stats() -> dict[int, Stat]:
     return found
 
 
-def _pinned(core: int) -> Callable[[], None]:
-    return lambda: os.sched_setaffinity(0, {core})
+def _pinned(cores: set[int]) -> Callable[[], None]:
+    return lambda: os.sched_setaffinity(0, cores)
 
 
 def _free_port() -> int:

@@ -1,121 +1,55 @@
-"""Knows what the benchmark's arithmetic promises.  Needs neither wrk nor the peers: what wrk prints is kept as text."""
+"""Knows what the benchmark's arithmetic promises.  Needs neither wrk nor the peers: what they print is kept as text."""
 
 from __future__ import annotations
 
-import importlib
-import json
+import socket
+import threading
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import report
 from figures import (
-    FLOORS,
-    Floor,
+    Fact,
     Load,
-    Round,
     Row,
     Stat,
     complaint,
+    established,
     family,
     find,
-    judge,
+    imbalance,
     leaves,
     milliseconds,
     parse_stat,
+    parse_strace,
     parse_wrk,
+    percentile,
     pick_cores,
     pss_mb,
     ratio,
+    steady_load,
 )
-from peers import BODY, PACKAGES, SERVERS, WAITING, WORKLOADS, chosen
-from run import loads, read_options
+from floors import FLOORS, PRELOADED, Floor, judge
+from peers import SERVERS, WAITING, WORKLOADS
+from samples import CLEAN, CLOSING_AND_FAILING, REFUSED, ROLLUP, STAT, STRACE, TCP, TOO_SLOW, a_round, a_row
+from steady import Visitors, complete, schedule
 
-CLEAN = """\
-Running 2s test @ http://127.0.0.1:8123/
-  1 threads and 32 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-    Latency   750.77us  637.90us   9.84ms   93.67%
-    Req/Sec    45.69k    13.97k   66.46k    65.00%
-  Latency Distribution
-     50%  617.00us
-     75%  782.00us
-     90%    1.02ms
-     99%    3.70ms
-  90781 requests in 2.00s, 11.43MB read
-Requests/sec:  45349.41
-Transfer/sec:      5.71MB
-"""
-
-CLOSING_AND_FAILING = """\
-Running 1s test @ http://127.0.0.1:8124/
-  1 threads and 8 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-    Latency   294.19us  297.02us   5.57ms   96.41%
-    Req/Sec    12.54k     1.62k   14.01k    81.82%
-  Latency Distribution
-     50%  254.00us
-     75%  341.00us
-     90%  456.00us
-     99%    1.02ms
-  13732 requests in 1.10s, 545.35KB read
-  Socket errors: connect 0, read 13732, write 0, timeout 0
-  Non-2xx or 3xx responses: 4577
-Requests/sec:  12483.35
-Transfer/sec:    495.76KB
-"""
-
-TOO_SLOW = """\
-Running 5s test @ http://127.0.0.1:8125/slow
-  1 threads and 2 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-    Latency     0.00us    0.00us   0.00us    -nan%
-    Req/Sec     0.00      0.00     0.00    100.00%
-  Latency Distribution
-     50%    0.00us
-     75%    0.00us
-     90%    0.00us
-     99%    0.00us
-  4 requests in 5.02s, 380.00B read
-  Socket errors: connect 0, read 0, write 0, timeout 4
-Requests/sec:      0.80
-Transfer/sec:      75.74B
-"""
-
-REFUSED = "unable to connect to 127.0.0.1:8126 Connection refused\n"
-
-ROLLUP = """\
-56298ae39000-7ffe96711000 ---p 00000000 00:00 0                          [rollup]
-Rss:               15780 kB
-Pss:                9767 kB
-Pss_Dirty:          5384 kB
-Pss_Anon:           5088 kB
-Swap:                  0 kB
-SwapPss:               0 kB
-"""
-
-STAT = (
-    "10337 (uwsgi) S 10282 10284 2848 0 -1 4194560 1747 0 6 0 14 30 0 0 20 0 1 0 231869 58589184 3886"
-    " 18446744073709551615 94736424050688 94736424593189 140731422409664 0 0 0 0 16777220 24195 1 0 0 17 1"
-)
-
-
-def a_round(rate: float = 100.0, worker_mb: float | None = None, cpu: float = 1.0, **errors: int) -> Round:
-    return Round(Load(rate, 2.0, int(rate), errors), tree_mb=30.0, worker_mb=worker_mb, cpu_seconds=cpu, seconds=1.0)
-
-
-def a_row(server: str, *rates: float, workload: str = "plaintext", worker_mb: float | None = None) -> Row:
-    return Row(server, "1.0", workload, 32, [a_round(rate, worker_mb) for rate in rates])
-
+APPS = Path(__file__).parent / "apps"
 
 # what wrk says
 
 
-def test_a_clean_load_has_rate_p99_and_no_errors() -> None:
-    assert parse_wrk(CLEAN) == Load(rate=45349.41, p99_ms=3.70, requests=90781, errors={})
+def test_a_clean_load_has_rate_p50_p99_and_no_errors() -> None:
+    assert parse_wrk(CLEAN) == Load(rate=45349.41, p99_ms=3.70, requests=90781, errors={}, p50_ms=0.617)
 
 
 def test_socket_errors_and_bad_statuses_are_counted_by_kind() -> None:
     assert parse_wrk(CLOSING_AND_FAILING).errors == {"read": 13732, "status": 4577}
+
+
+def test_an_error_that_is_none_in_a_workload_is_not_counted_there() -> None:
+    assert parse_wrk(CLOSING_AND_FAILING, harmless=["read"]).errors == {"status": 4577}
 
 
 def test_a_timeout_is_an_error_too() -> None:
@@ -144,7 +78,92 @@ def test_a_duration_without_a_unit_is_refused() -> None:
         milliseconds("12")
 
 
+# what the steady client says
+
+
+def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed() -> None:
+    values = [float(number) for number in range(100, 0, -1)]
+    assert (percentile(values, 50), percentile(values, 99), percentile(values, 100)) == (50, 99, 100)
+    assert percentile([7.0], 99) == 7
+    with pytest.raises(ValueError, match="nothing"):
+        percentile([], 50)
+
+
+def test_fast_and_slow_requests_have_figures_of_their_own_and_share_the_rate() -> None:
+    told = steady_load([1.0, 2.0, 3.0], [50.0], {"closed": 0, "unanswered": 2}, seconds=2)
+    assert (told.rate, told.p50_ms, told.p99_ms) == (2, 2, 3)
+    assert (told.slow_p50_ms, told.slow_p99_ms) == (50, 50)
+    assert told.errors == {"unanswered": 2}
+
+
+def test_a_steady_load_without_a_single_answer_is_refused() -> None:
+    with pytest.raises(ValueError, match="no request was answered"):
+        steady_load([], [], {"unanswered": 9}, seconds=1)
+
+
+def test_steady_requests_are_evenly_spread_and_each_tenth_is_slow() -> None:
+    plan = schedule(200, 2, 10)
+    assert len(plan) == 400
+    assert {round(later.at - due.at, 9) for due, later in pairwise(plan)} == {0.005}
+    assert [number for number, due in enumerate(plan) if due.slow][:3] == [9, 19, 29]
+    assert not any(due.slow for due in schedule(200, 2, 0))
+
+
+def test_an_answer_is_complete_when_its_length_is_there_and_not_before() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\ncontent-length: 5\r\n\r\nHello"
+    assert complete(answer)
+    assert not any(complete(answer[:end]) for end in range(len(answer)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "status"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", "length"),
+    ],
+)
+def test_an_answer_that_cannot_count_is_an_error_of_its_kind(answer: bytes, kind: str) -> None:
+    with pytest.raises(ValueError, match=kind):
+        complete(answer)
+
+
+def test_the_steady_client_counts_latency_from_the_due_time_and_survives_closed_connections() -> None:
+    body = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(20):
+                connection, _ = listener.accept()
+                with connection:
+                    if connection.recv(1000):
+                        connection.sendall(body)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        visitors = Visitors(listener.getsockname()[1], 1)
+        visitors.run(schedule(100, 0.1, 5), 0.1)
+        visitors.close()
+    assert (len(visitors.times[False]), len(visitors.times[True])) == (8, 2)
+    assert min(visitors.times[False]) > 0
+    assert not +visitors.errors
+
+
 # what the kernel says
+
+
+def test_open_connections_are_those_of_the_port_and_none_that_listens_or_ends() -> None:
+    assert established(TCP, 8080) == {101, 102}
+
+
+def test_an_even_spread_is_one_and_a_worker_with_all_of_them_has_its_share_times_the_workers() -> None:
+    assert imbalance([32, 32], 2) == 1
+    assert imbalance([48, 16, 0], 2) == 1.5
+    assert imbalance([64], 2) == 2
+    assert imbalance([], 2) is None
+
+
+def test_system_calls_are_counted_by_name_with_and_without_errors_among_them() -> None:
+    assert parse_strace(STRACE) == {"sendto": 16032, "recvfrom": 16064, "epoll_wait": 536}
 
 
 def test_memory_is_the_line_called_pss_and_none_of_its_relatives() -> None:
@@ -260,7 +279,8 @@ def test_a_row_is_found_by_server_workload_and_connections() -> None:
 # floors
 
 SPEED = Floor("plaintext", "ours", "peer", 1.1)
-MEMORY = Floor("plaintext", "ours", "peer", 1, memory=True)
+MEMORY = Floor("plaintext", "ours", "peer", 1, of="memory")
+LATENCY = Floor("plaintext", "ours", "peer", 1.1, of="p99")
 
 
 def test_a_rate_at_the_floor_reaches_it_and_one_below_does_not() -> None:
@@ -275,7 +295,7 @@ def test_a_verdict_holds_what_was_measured() -> None:
 def test_a_floor_whose_rows_were_not_run_is_not_judged() -> None:
     verdict = judge(SPEED, [a_row("ours", 110)])
     assert (verdict.reached, verdict.why) == (None, "not measured")
-    assert judge(SPEED, [a_row("ours", 110), a_row("peer", 100)], connections=1).why == "not measured"
+    assert judge(replace(SPEED, connections=1), [a_row("ours", 110), a_row("peer", 100)]).why == "not measured"
 
 
 def test_our_own_failure_misses_the_floor_but_a_failing_peer_proves_nothing() -> None:
@@ -289,140 +309,54 @@ def test_errors_miss_the_floor_however_fast_they_came() -> None:
     assert judge(SPEED, [fast, a_row("peer", 100)]).reached is False
 
 
-def test_memory_must_be_below_the_peers_and_equal_is_not_below() -> None:
+def test_memory_must_not_be_above_the_peers() -> None:
     peer = a_row("peer", 1, worker_mb=10)
-    assert judge(MEMORY, [a_row("ours", 1, worker_mb=9), peer]).reached is True
-    assert judge(MEMORY, [a_row("ours", 1, worker_mb=10), peer]).reached is False
+    assert judge(MEMORY, [a_row("ours", 1, worker_mb=10), peer]).reached is True
+    assert judge(MEMORY, [a_row("ours", 1, worker_mb=11), peer]).reached is False
     assert judge(MEMORY, [a_row("ours", 1), peer]).reached is None
+
+
+def test_a_latency_must_not_be_above_so_many_times_the_peers() -> None:
+    def row(server: str, p99_ms: float) -> Row:
+        return Row(server, "", "plaintext", 32, [replace(a_round(), load=Load(100, p99_ms, 100))])
+
+    assert judge(LATENCY, [row("ours", 11), row("peer", 10)]).reached is True
+    assert judge(LATENCY, [row("ours", 12), row("peer", 10)]).reached is False
+    assert judge(replace(LATENCY, peer="", times=5), [row("ours", 5)]).reached is True
+    assert judge(replace(LATENCY, peer="", times=5), [row("ours", 6)]).reached is False
+
+
+def test_a_rate_may_be_held_against_another_workload_of_the_same_server() -> None:
+    floor = Floor("logged", "ours", "ours", 0.9, against="plaintext")
+    rows = [a_row("ours", 100), a_row("ours", 95, workload="logged")]
+    assert judge(floor, rows).measured == 0.95
+    assert str(floor) == "logged: ours at least 0.9 × ours in plaintext"
+
+
+def test_a_fact_is_judged_by_its_median_and_a_failed_one_as_a_failed_server() -> None:
+    floor = Floor("shop memory", "ours", "peer", 0.5, of="fact")
+    ours, peer = Fact("shop memory", "MB", "ours", "", [40, 50, 90]), Fact("shop memory", "MB", "peer", "", [100])
+    assert judge(floor, [], [ours, peer]).reached is True
+    assert judge(floor, [], [replace(ours, failure="no"), peer]).reached is False
+    assert judge(floor, [], [ours, replace(peer, failure="no")]).reached is None
+    assert judge(floor, [], [peer]).why == "not measured"
+    assert judge(Floor("shop memory", "ours", "", 40, of="fact"), [], [ours]).reached is False
 
 
 def test_every_floor_speaks_of_servers_and_workloads_that_are_measured() -> None:
     known = {server.name: server for server in SERVERS}
     for floor in FLOORS:
-        assert 32 in WORKLOADS[floor.workload]
-        assert known[floor.server].takes(floor.workload)
-        assert known[floor.peer].takes(floor.workload)
-        assert not floor.memory or (known[floor.server].leaf_is_worker and known[floor.peer].leaf_is_worker)
+        if floor.of == "fact":
+            assert floor.server in known
+            assert floor.peer in {"", PRELOADED, *known}
+            continue
+        for name, workload in ((floor.server, floor.workload), (floor.peer, floor.against or floor.workload)):
+            if name:
+                assert floor.connections in WORKLOADS[workload].connections
+                assert known[name].takes(WORKLOADS[workload])
+                assert floor.of != "memory" or known[name].leaf_is_worker
+                assert floor.of != "balance" or not known[name].routed
 
 
-# servers and workloads
-
-
-def test_the_beginning_of_a_name_chooses_all_who_share_it_and_a_whole_name_chooses_one() -> None:
-    assert [server.name for server in chosen(["gunicorn"])] == [
-        "gunicorn sync", "gunicorn gthread", "gunicorn gevent"
-    ]  # fmt: skip
-    assert [server.name for server in chosen(["granian"])] == ["granian"]
-    assert [server.name for server in chosen(["granian*"])] == ["granian", "granian 1 thread"]
-
-
-def test_an_unknown_server_is_refused_with_the_names_of_the_known() -> None:
-    with pytest.raises(ValueError, match="no server is called apache; there are prefork-serve-sync, "):
-        chosen(["apache"])
-
-
-def test_a_command_line_has_no_gap_left_and_ends_with_the_application() -> None:
-    for server in SERVERS:
-        for workload in filter(server.takes, WORKLOADS):
-            words = server.command_line(Path("/env"), 8123, workload)
-            assert words[0].startswith("/env/bin/")
-            assert words[-1] == f"{workload}:app"
-            assert "8123" in " ".join(words)
-            assert "{" not in " ".join(words)
-
-
-def test_threads_are_added_only_where_the_application_waits() -> None:
-    granian = chosen(["granian"])[0]
-    assert "--blocking-threads" in granian.command_line(Path("/env"), 1, WAITING)
-    assert "--blocking-threads" not in granian.command_line(Path("/env"), 1, "plaintext")
-
-
-def test_every_server_comes_from_a_package_that_is_installed() -> None:
-    assert {server.package for server in SERVERS} <= {"prefork-serve", *PACKAGES}
-
-
-@pytest.mark.parametrize("workload", ["plaintext", "sleep2"])
-def test_a_bare_application_answers_what_every_server_is_checked_for(
-    workload: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent / "apps"))
-    told: list[object] = []
-    body = importlib.import_module(workload).app({}, lambda *args: told.extend(args))
-    assert b"".join(body) == BODY
-    assert told == ["200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))]]
-
-
-def test_every_workload_is_a_file_in_apps() -> None:
-    assert set(WORKLOADS) == {path.stem for path in (Path(__file__).parent / "apps").glob("*.py")}
-
-
-# the command line
-
-
-def test_a_full_run_has_every_server_and_workload_and_each_its_own_connections() -> None:
-    plan = read_options([])
-    assert len(chosen(plan.servers)) == len(SERVERS)
-    assert list(loads(plan)) == [(name, number) for name, numbers in WORKLOADS.items() for number in numbers]
-
-
-def test_a_quick_run_is_one_round_of_plaintext_beside_granian() -> None:
-    plan = read_options(["--quick"])
-    assert [server.name for server in chosen(plan.servers)] == ["prefork-serve sync", "granian"]
-    assert list(loads(plan)) == [("plaintext", 32)]
-    assert plan.rounds == 1
-
-
-def test_what_is_asked_for_wins_over_quick() -> None:
-    plan = read_options(["--quick", "--rounds", "2", "--workloads", "sleep2", "--connections", "1,4"])
-    assert list(loads(plan)) == [("sleep2", 1), ("sleep2", 4)]
-    assert plan.rounds == 2
-
-
-@pytest.mark.parametrize("words", ["--workloads php", "--servers apache", "--rounds 0", "--connections 1,x"])
-def test_a_wrong_option_ends_the_command_with_status_2(words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        read_options(words.split())
-    assert ended.value.code == 2
-    assert words.split()[1].split(",")[-1] in capsys.readouterr().err
-
-
-# the report
-
-
-def test_a_figure_with_errors_is_struck_out_and_the_errors_are_shown() -> None:
-    row = Row("a", "1.0", "plaintext", 32, [a_round(1234, read=5)])
-    assert "~~1,234~~" in report.table([row])
-    assert "errors, so no figure: read 5" in report.table([row])
-
-
-def test_a_server_that_failed_is_a_row_with_its_reason_and_no_figures() -> None:
-    row = Row("a", "", "plaintext", 32, failure="ended with status 1 | bye")
-    last = report.table([row]).splitlines()[-1]
-    assert "failed: ended with status 1 / bye" in last
-    assert len({line.count("|") for line in report.table([row]).splitlines()}) == 1
-
-
-def test_the_ratios_are_taken_to_granian_and_to_gunicorn_gthread() -> None:
-    rows = [a_row("ours", 400), a_row("granian", 200), a_row("gunicorn gthread", 100)]
-    assert "| 2.00 | 4.00 |" in report.table(rows).splitlines()[2]
-
-
-def test_the_markdown_has_a_table_for_each_load_and_counts_the_floors_not_measured() -> None:
-    rows = [a_row("prefork-serve sync", 220), a_row("granian", 100), a_row("granian", 5, workload=WAITING)]
-    text = report.markdown({"when": "today"}, rows, [judge(floor, rows) for floor in FLOORS])
-    assert "- when: today" in text
-    assert "## plaintext, 32 connections" in text
-    assert "## sleep2, 32 connections" in text
-    assert "| plaintext: prefork-serve sync at least 1.1 × granian | 2.20 | yes |  |" in text
-    assert f"Not measured in this run: {len(FLOORS) - 1} of {len(FLOORS)} floors." in text
-
-
-def test_the_json_holds_rounds_medians_ratios_and_verdicts() -> None:
-    rows = [a_row("ours", 100, 300, 200), a_row("granian", 100), Row("x", "", "plaintext", 32, failure="no")]
-    told = json.loads(report.as_json({"when": "today"}, rows, [judge(FLOORS[0], rows)]))
-    ours, _, broken = told["rows"]
-    assert ours["rate"] == {"median": 200, "min": 100, "max": 300}
-    assert ours["ratios"]["granian"] == 2
-    assert len(ours["rounds"]) == 3
-    assert (broken["failure"], "rate" in broken) == ("no", False)
-    assert told["floors"][0]["reached"] is None
+def test_no_floor_is_promised_twice() -> None:
+    assert len({str(floor) for floor in FLOORS}) == len(FLOORS)
