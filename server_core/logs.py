@@ -125,6 +125,13 @@ def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> N
         if path is None or path == "-" or stream_of(path):
             continue
         try:
+            folders = Path(os.path.abspath(path)).parents
+            closed = [str(folder) for folder in folders if not account.may_enter(folder.stat())]
+            if closed:
+                raise StartError(
+                    f"cannot write the log {path} ({name}: {origins[name]}) as {account.name or account.user} (user): "
+                    f"that account may not enter {closed[-1]}"
+                )
             descriptor = open_log_file(path, account.user, account.group)
             status = os.fstat(descriptor)
             os.close(descriptor)
@@ -134,10 +141,4 @@ def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> N
             raise StartError(
                 f"cannot write the log {path} ({name}: {origins[name]}) as {account.name or account.user} (user): "
                 "give the file to that account with chown, or remove it"
-            )
-        closed = [str(folder) for folder in Path(os.path.abspath(path)).parents if not account.may_enter(folder.stat())]
-        if closed:
-            raise StartError(
-                f"cannot write the log {path} ({name}: {origins[name]}) as {account.name or account.user} (user): "
-                f"that account may not enter {closed[-1]}"
             )

@@ -243,8 +243,8 @@ class Limits:
         "1GB",
         size("0", "1TB"),
         help="The largest body of a request in bytes.  Larger ones are answered 413: at once when the client tells the "
-        "length beforehand, else as soon as they are too large.  Flask's MAX_CONTENT_LENGTH replaces the default; "
-        "0 allows no body.",
+        "length beforehand, else as soon as they are too large.  With flask serve, MAX_CONTENT_LENGTH replaces the "
+        "default.  0 allows no body.",
     )
     limit_request_trailers: int = setting(
         "8KB",

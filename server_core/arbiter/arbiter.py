@@ -159,7 +159,8 @@ class Arbiter:
                 before.workers,
             )
         elif self._desired.workers != before.workers:
-            self._log.info("Received %s: %d workers from now on.", number.name, self._desired.workers)
+            count = self._desired.workers
+            self._log.info("Received %s: %d worker%s from now on.", number.name, count, "s" if count > 1 else "")
         elif self._desired.mode != before.mode:
             self._begin_to_end(number, before.mode)
 

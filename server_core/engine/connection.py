@@ -9,7 +9,7 @@ from math import inf
 from time import monotonic, perf_counter, time
 from typing import IO, TYPE_CHECKING
 
-from server_core.engine.outlet import ANSWER, BODY, HEAD, LINGER, NOTHING, PROXY, RECEIVE, WRITE, Outlet
+from server_core.engine.outlet import ANSWER, BODY, HEAD, LINGER, NOTHING, PROXY, RECEIVE, RECEIVE_BODY, WRITE, Outlet
 from server_core.engine.poller import HANGUP
 from server_core.engine.site import Site
 from server_core.engine.spool import Spool
@@ -165,8 +165,9 @@ class Connection(Outlet):
 
     def _take(self, mask: int) -> bytes:
         """What the client has sent; b"" when there is nothing to go on with, and all that is due then has been done."""
+        most = RECEIVE if self.state != BODY else RECEIVE_BODY
         try:
-            data = self._receive(RECEIVE)
+            data = self._receive(most)
         except BlockingIOError:
             self._unread = False
             self.rest()
@@ -175,7 +176,7 @@ class Connection(Outlet):
             self._close()
             return b""
         # Less than was asked for: the socket is drained, and only the end of the stream can follow unannounced.
-        self._unread = len(data) == RECEIVE or mask & HANGUP != 0
+        self._unread = len(data) == most or mask & HANGUP != 0
         if not data:
             if self.state == BODY:  # RFC 9112, 8: incomplete, and never to be taken as whole
                 self._refuse_body(ProtocolError(400, "the client ended the connection inside the body"))
@@ -316,8 +317,10 @@ class Connection(Outlet):
                 address, port = told, ""  # the port that we know is the proxy's
             scheme = told_scheme or scheme
         purged = forwarding.purge(fields, self._trusted)
-        if purged and not self._trusted:
-            self._engine.not_believed(self._address, purged)
+        if purged:
+            header = self._engine.proxy.forwarded_header
+            why = f"forwarded_header is {header}" if self._trusted else "forwarded_allow_ips does not name this peer"
+            self._engine.not_believed(self._address, purged, why)
         return environ_template(self._site.environ, fields, method, minor, address, port, scheme)
 
     def _answer(self, template: Environ, target: str, path: str, query: str, keep_alive: bool, body: IO[bytes]) -> None:

@@ -378,17 +378,16 @@ class Engine:
         """Does this peer begin its connections with the PROXY protocol?"""
         return self.proxy.proxy_protocol != "off" and trusted(address, self.proxy.proxy_allow_ips)
 
-    def not_believed(self, address: str, keys: list[str]) -> None:
-        """A peer that is not trusted has said what only a proxy may say; an operator who wonders is told once."""
+    def not_believed(self, address: str, keys: list[str], why: str) -> None:
+        """A peer has said what it may not say; an operator who wonders is told once, and ``why`` (the setting)."""
         if not self._told_not_believed:
             self._told_not_believed = True
             names = ", ".join(key.removeprefix("HTTP_").replace("_", "-").title() for key in keys)
             self.log.info(
-                "%s from %s did not reach the application, because forwarded_allow_ips names %s. "
-                "Further cases are not told.",
+                "%s from %s did not reach the application, because %s. Further cases are not told.",
                 names,
                 address or "the peer of a unix socket",
-                "nobody" if not address else "other addresses, or none",
+                why,
             )
 
     def forget(self, descriptor: int) -> None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 HEAD, BODY, ANSWER, WRITE, LINGER, CLOSED, PROXY = range(7)
 
 RECEIVE = 65536
+#: of a body, before other clients have their turn
+RECEIVE_BODY = 1 << 18
 #: how long a client that was refused may still send before the connection is cut, and how long it may be silent
 LINGER_SECONDS = 30.0
 LINGER_SILENCE = 5.0

@@ -107,10 +107,11 @@ class Forwarding:
         told: list[set[str]] = [set() for _ in addresses]
         for key, secure in self._schemes:
             values = _list(fields.get(key, "").lower())
-            # One value is told for all hops by most proxies, a list with one for each hop by some.
-            if len(values) != len(addresses):
-                values = values[-1:] * len(addresses)
-            for schemes, value in zip(told, values, strict=False):
+            # Most proxies tell one value for all hops, some add one to a list: then the last is the nearest proxy's,
+            # as with the addresses, and what stands too far to the left is a client's.
+            if len(values) == 1:
+                values *= len(addresses)
+            for schemes, value in zip(reversed(told), reversed(values), strict=False):
                 schemes.add("https" if value == secure else "http")
         if any(len(schemes) > 1 for schemes in told):
             raise ProtocolError(400, "contradictory fields about the scheme (secure_scheme_headers)")
@@ -121,9 +122,12 @@ def _address(node: str) -> str:
     """The IP address in a node such as ``[::1]:80``, in its usual spelling; "" when there is none."""
     found = _node(node)
     try:
-        return str(ip_address(found[1] or found[2] or found[3])) if found else ""
+        address = ip_address(found[1] or found[2] or found[3]) if found else None
     except ValueError:
         return ""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return str(address or "")
 
 
 def _list(value: str) -> list[str]:

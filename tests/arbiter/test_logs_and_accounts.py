@@ -239,6 +239,7 @@ def test_a_log_that_the_account_cannot_reach_is_told_before_the_start(serve, ope
     assert server.wait() == 1
     assert server.text.count("\n") == 1
     assert f"as nobody (user): that account may not enter {folder}" in server.text
+    assert not list(folder.iterdir())
 
 
 def test_a_pipe_that_nobody_reads_is_no_log(serve, tmp_path):

@@ -312,3 +312,29 @@ def test_the_threat_model_names_everything_that_is_taken_out():
     page = (Path(__file__).parents[2] / "docs" / "discussion" / "threat-model.md").read_text()
     named = {f"HTTP_{name.upper().replace('-', '_')}" for name in re.findall("`([A-Z][A-Za-z-]+)`", page)}
     assert named >= CLAIMS
+
+
+class TestListsOfSchemes:
+    """One value is for all hops; of several the last is the nearest proxy's, and a client may have begun the list."""
+
+    @pytest.mark.parametrize(
+        ("addresses", "schemes", "expected"),
+        [
+            ("1.1.1.1, 2.2.2.2", "https", ("1.1.1.1", "https")),
+            ("1.1.1.1, 2.2.2.2", "http, https", ("1.1.1.1", "http")),
+            ("1.1.1.1, 2.2.2.2", "https, http, https", ("1.1.1.1", "http")),
+            ("9.9.9.9, 1.1.1.1, 2.2.2.2", "https, http", ("1.1.1.1", "https")),
+            ("1.1.1.1, 2.2.2.2", "", ("1.1.1.1", "")),
+        ],
+    )
+    def test_with_two_hops_it_is_the_second_from_the_last(self, addresses, schemes, expected):
+        forwarding = Forwarding(Proxy(forwarded_allow_ips=PROXIES, forwarded_hops=2))
+        assert forwarding.client({"HTTP_X_FORWARDED_FOR": addresses, "HTTP_X_FORWARDED_PROTO": schemes}) == expected
+
+    def test_by_addresses_what_a_client_has_put_in_front_does_not_count(self):
+        assert x_forwarded("1.1.1.1, 10.0.0.1", "https, http, https") == ("1.1.1.1", "http")
+
+
+def test_an_ipv4_address_in_ipv6_clothes_is_told_as_what_it_is():
+    assert x_forwarded("::ffff:1.2.3.4")[0] == "1.2.3.4"
+    assert forwarded('for="[::ffff:1.2.3.4]"')[0] == "1.2.3.4"

@@ -473,7 +473,7 @@ class TestHearsay:
                 assert (told["REMOTE_ADDR"], told["wsgi.url_scheme"]) == ("127.0.0.1", "http")
         server.read_until(
             r"X-Forwarded-For, .*Forwarded from 127\.0\.0\.1 did not reach the application, "
-            r"because forwarded_allow_ips names other addresses, or none\."
+            r"because forwarded_allow_ips does not name this peer\."
         )
         assert server.text.count("did not reach") == 1
 
