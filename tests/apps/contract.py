@@ -186,8 +186,8 @@ def leave(environ: Environ, start_response: StartResponse, argument: str, query:
 def cramp(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
     """From now on this process gets no memory for the stack of another thread."""
     with open("/proc/self/statm") as file:
-        most = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + (64 << 20)
-    threading.stack_size(128 << 20)
+        most = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + (512 << 20)  # malloc takes 64 for a thread
+    threading.stack_size(1 << 30)
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     return _answer(start_response, b"")
 
