@@ -114,9 +114,9 @@ def _open_unix(binding: Binding, mode: int, owner: tuple[int, int]) -> socket.so
             sock.bind(binding.path)
         finally:
             os.umask(umask)
+        # The directory may be the account's own, which could put a link to another file there: follow none.
         if owner != (-1, -1):
-            os.chown(binding.path, *owner)
-        os.chmod(binding.path, mode)
+            os.chown(binding.path, *owner, follow_symlinks=False)
     except OSError:
         sock.close()
         raise

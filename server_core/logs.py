@@ -89,7 +89,14 @@ def _open_existing(path: str, flags: int) -> int:
     if os.geteuid() != 0:
         return _open_for_a_reader(path, flags)
     try:
-        return _open_for_a_reader(path, flags | os.O_NOFOLLOW)
+        descriptor = _open_for_a_reader(path, flags | os.O_NOFOLLOW)
+        status = os.fstat(descriptor)
+        if stat.S_ISFIFO(status.st_mode) and status.st_uid != 0:
+            os.close(descriptor)
+            raise OSError(
+                errno.EPERM, "it is a pipe that does not belong to root, who would have to wait for its reader"
+            )
+        return descriptor
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise

@@ -9,6 +9,7 @@ import pwd
 import resource
 import stat
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 import setproctitle
@@ -168,20 +169,21 @@ class PidFile:
             )
         temporary = f"{self._path}.{os.getpid()}"
         try:
-            with open(temporary, "w", encoding="ascii") as file:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+            # The directory may be the account's own, which could put a link of that name there: follow none.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+            with open(descriptor, "w", encoding="ascii") as file:
                 file.write(f"{os.getpid()}\n")
-            os.chmod(temporary, 0o644)
+                os.fchmod(descriptor, 0o644)
             os.rename(temporary, self._path)
         except OSError as error:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
             raise StartError(f"cannot write the pid file {self._path} ({self._origin}): {error.strerror}") from error
 
     def _running(self) -> int:
         """The live process that the file names, or 0."""
         try:
-            with open(self._path, encoding="ascii") as file:
-                pid = int(file.read().strip() or 0)
+            pid = int(self._read() or 0)
             if pid in (0, os.getpid()):
                 return 0
             os.kill(pid, 0)
@@ -191,12 +193,14 @@ class PidFile:
             return 0
         return pid
 
+    def _read(self) -> str:
+        with open(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK), encoding="ascii") as file:  # never waits for a pipe
+            return file.read(100).strip()
+
     def remove(self) -> None:
         """Take the file away if it is still ours."""
         try:
-            with open(self._path, encoding="ascii") as file:
-                ours = file.read().strip() == str(os.getpid())
-            if ours:
+            if self._read() == str(os.getpid()):
                 os.unlink(self._path)
         except OSError:
             pass

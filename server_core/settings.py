@@ -279,10 +279,10 @@ class Limits:
         "all threads are in the application, nobody looks at new clients, and they wait in either case.",
     )
     body_buffer_size: int = setting(
-        "256KB",
+        "32MB",
         size("0", "1GB"),
         help="Request bodies up to this size in bytes wait in memory for the application, larger ones in a temporary "
-        "file; 0 sends all of them to a file.",
+        "file; 0 sends all of them to a file.  limit_buffer_memory is for all of them together.",
     )
     response_buffer_size: int = setting(
         "1MB",

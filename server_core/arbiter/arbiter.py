@@ -232,7 +232,9 @@ class Arbiter:
                 worker.failure = (message["why"], "")
                 self._worker_died(worker, None)
         elif "exited" in message:
-            self._dead[message["exited"]] = message["status"]
+            for worker in list(self._workers.values()):
+                if worker.pid == message["exited"] and worker.generation == generation.number:
+                    self._worker_died(worker, message["status"])
 
     def _hear_worker(self, worker: Worker, message: Message) -> None:
         if "ready" in message:

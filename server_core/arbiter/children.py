@@ -72,7 +72,7 @@ def _parent(pid: int) -> int | None:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return int(file.read().rpartition(b")")[2].split()[1])
     except FileNotFoundError:
-        return -1 if sys.platform == "linux" else None
+        return -1 if os.path.exists("/proc/self/stat") else None
     except (OSError, ValueError, IndexError):
         return None
 

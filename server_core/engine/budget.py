@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from threading import Lock
 
+#: bytes of memory that leave a mark on the process when they are freed
+MUCH = 16 << 20
+
 
 class Budget:
     """``memory`` and ``space`` are bytes in use, of at most ``memory_limit`` and ``space_limit``."""
 
-    __slots__ = ("_lock", "memory", "memory_limit", "space", "space_limit")
+    __slots__ = ("_lock", "_peak", "memory", "memory_limit", "space", "space_limit")
 
     def __init__(self, memory_limit: int, space_limit: int) -> None:
-        self.memory = self.space = 0
+        self.memory = self.space = self._peak = 0
         self.memory_limit = memory_limit
         self.space_limit = space_limit
         self._lock = Lock()
@@ -25,6 +28,7 @@ class Budget:
             if self.memory + count > self.memory_limit and not always:
                 return False
             self.memory += count
+            self._peak = max(self._peak, self.memory)
             return True
 
     def take_space(self, count: int, part: float = 1) -> bool:
@@ -34,6 +38,13 @@ class Budget:
                 return False
             self.space += count
             return True
+
+    def has_fallen(self) -> bool:
+        """Has much memory been freed since this was last true?  Then it is worth returning to the system."""
+        if self._peak < MUCH or self.memory > self._peak // 4:
+            return False
+        self._peak = self.memory
+        return True
 
     def give_back(self, memory: int, space: int) -> None:
         """Occupy so many bytes less."""

@@ -71,7 +71,10 @@ class Clients(dict[int, Connection]):
                 connection.rest()
 
     def cut_slowest(self) -> bool:
-        """End the connection that has been taking a finished answer for the longest; False when there is none."""
+        """There is no room for answers any more: cut off who has been taking a finished one for the longest.
+
+        False when there is nobody.
+        """
         taking = [connection for connection in list(self.values()) if connection.state == WRITE]
         for connection in sorted(taking, key=lambda connection: connection.since):
             if connection.claim(False):

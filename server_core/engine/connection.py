@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: what the access log has of a request that could not be read
 NOTHING_TOLD: Mapping[str, str] = {"REQUEST_METHOD": "-", "RAW_URI": "-", "SERVER_PROTOCOL": "-"}
+#: how many parts of chunks are read before other clients have their turn: a chunk may have a single byte
+STEPS_AT_ONCE = 1000
 #: a client that has sent no request yet, or not all of one, is not closed before for the sake of others
 PATIENCE_SECONDS = 1.0
 #: more than anybody waits
@@ -98,7 +100,9 @@ class Connection(Outlet):
             elif data := self._take(mask):
                 self._read_head(data)
         elif state == BODY:
-            if data := self._take(mask):
+            if self._body is not None and self._body.backlog:
+                self._take_body(b"")
+            elif data := self._take(mask):
                 self._take_body(data)
         elif state == WRITE:
             self._unread = True  # an edge that we do not follow now
@@ -277,8 +281,9 @@ class Connection(Outlet):
         assert spool is not None
         assert request is not None
         try:
-            for piece in body.feed(data):
-                spool.write(piece)
+            pieces = body.feed(data, STEPS_AT_ONCE)
+            if pieces:
+                spool.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             file = spool.whole() if body.done else None
         except ProtocolError as error:
             self._refuse_body(error)
@@ -294,6 +299,7 @@ class Connection(Outlet):
             return
         if file is None:
             self._extend(spool.size, self._engine.timeouts.body_timeout)
+            self._unread = self._unread or body.backlog
             self.rest()
             return
         self._body = self._spool = self._request = None

@@ -40,6 +40,7 @@ from server_core.http.forwarded import Forwarding, trusted
 from server_core.http.head import HeadLimits
 from server_core.http.response import http_date
 from server_core.listeners import peer_of
+from server_core.process import give_memory_back
 from server_core.settings import Limits, Proxy, Timeouts
 
 #: an answer of this turn waits no longer than this for the others
@@ -109,7 +110,7 @@ class Engine:
         self._beat = beat
         self._max_requests = max_requests
         self._limit_reached = limit_reached
-        self._connections = Clients(worker_connections or limits.worker_connections)
+        self.connections = Clients(worker_connections or limits.worker_connections)
         self._told_not_believed = False
         self._ready: deque[tuple[int, int]] = deque()
         self._later: deque[tuple[int, int]] = deque()  # those who had their turn and have more to do
@@ -117,6 +118,7 @@ class Engine:
         self._poll = self._poller.poll
         self._threads = threads
         self._next_tick = self._next_sign = 0.0
+        self._look_due = 0.0  # the next tick by the performance counter
         self._pause = self._tick_seconds
         self._tick_lock = Lock()
         self._stopped = False
@@ -128,7 +130,7 @@ class Engine:
         self._away_seconds: dict[int, float] = {}  # by thread, of the request that it is in
         # descriptors that are no connections
         self._refuses = limits.full_policy == "refuse"
-        full = self._connections.overfull if self._refuses else self._connections.full
+        full = self.connections.overfull if self._refuses else self.connections.full
         self._acceptor = Acceptor(sites, self._poller, self._admit, full, threads > 1, log)
         self._readers: dict[int, Callable[[], None]] = {}
         self._wake_read, self._wake_write = os.pipe()
@@ -212,7 +214,7 @@ class Engine:
         """Handle all events, until somebody else leads, the mode changes or the engine stops."""
         ready = self._ready
         pending = self.pending
-        connections = self._connections
+        connections = self.connections
         crew = self.crew
         places = self._places
         watcher = self.watcher
@@ -243,8 +245,24 @@ class Engine:
             seat.serial += 1
             if pending and self._pending_since + TURN_SECONDS < self._last_answer:
                 self._flush()
+            if self._last_answer > self._look_due:
+                self._look_round()
         # What this thread answered as a leader must not wait for another thread's turn.
         self._flush()
+
+    def _look_round(self) -> None:
+        """A turn takes long: in the middle of it a sign of life is given, and signals are heard.
+
+        Deadlines are not met: who has sent something in time may be among those whose turn has not come.
+        """
+        self._look_due = perf_counter() + self._pause
+        self.server_lines.tick(http_date(time()))
+        self._beat()
+        for descriptor, mask in self._poll(0, -1):
+            if descriptor in self._readers:
+                self._readers[descriptor]()
+            else:
+                self._ready.append((descriptor, mask))
 
     def _take_one(self) -> None:
         """Blocking mode: wait for one event, handle it."""
@@ -263,6 +281,8 @@ class Engine:
             self._handle(descriptor, mask)
         if self._turn_ended is not None:
             self._turn_ended()
+        if self._last_answer > self._look_due:
+            self._look_round()
 
     def _wait(self, most: int) -> Events:
         """What there is to do next, ``most`` of it (-1: all).  Who comes anew goes before those who had a turn."""
@@ -286,7 +306,7 @@ class Engine:
         return events
 
     def _handle(self, descriptor: int, mask: int) -> None:
-        connection = self._connections.get(descriptor)
+        connection = self.connections.get(descriptor)
         if connection is not None:
             if connection.claim(False):
                 connection.run(mask)
@@ -309,16 +329,16 @@ class Engine:
             self._readers[descriptor]()
 
     def _admit(self, sock: socket.socket, peer: object, site: Site) -> None:
-        no_room = self._refuses and self._connections.full()
+        no_room = self._refuses and self.connections.full()
         if not no_room:
-            self._connections.make_room()
+            self.connections.make_room()
         address, port = peer_of(peer)
         connection = Connection(self, sock, address, port, site, self.now)
         if self._draining:
             connection.deadline = self.now + DRAIN_IDLE_SECONDS
         if no_room:
             connection.claim(False)  # before anybody else can know of it
-        self._connections[connection.descriptor] = connection
+        self.connections[connection.descriptor] = connection
         self._poller.add_connection(connection.descriptor)
         if no_room:
             connection.turn_away()
@@ -370,10 +390,6 @@ class Engine:
             self.log.critical("A thread of the worker ended by an error in the server itself", exc_info=True)
             os._exit(1)
 
-    def cut_slowest(self) -> bool:
-        """There is no room for answers any more: cut off who has been taking one for the longest; was there one?"""
-        return self._connections.cut_slowest()
-
     def speaks_proxy(self, address: str) -> bool:
         """Does this peer begin its connections with the PROXY protocol?"""
         return self.proxy.proxy_protocol != "off" and trusted(address, self.proxy.proxy_allow_ips)
@@ -392,7 +408,7 @@ class Engine:
 
     def forget(self, descriptor: int) -> None:
         """The connection closes."""
-        self._connections.pop(descriptor, None)
+        self.connections.pop(descriptor, None)
         if self._acceptor.paused:
             self._acceptor.resume()
 
@@ -427,11 +443,7 @@ class Engine:
             self._next_sign = monotonic() + TICK_SECONDS
             self._beat()
 
-    # -- the watcher
-
-    def watch(self, beat: Callable[[], None] | None = None) -> None:
-        """Look after the leader until the engine stops; ``beat`` is called about once a second."""
-        self.watcher.watch(beat)
+    # -- what the watcher calls
 
     def _leader_is_stuck(self, leader: Seat | None) -> None:
         """The leader is in a long request: nobody's finished answer waits for it, and somebody else takes the lead."""
@@ -450,16 +462,19 @@ class Engine:
         if self._draining:
             self._go_on_draining(now)
         self._acceptor.resume()
-        if not self._connections.meet_deadlines(now):
+        if not self.connections.meet_deadlines(now):
             self._pause = NEXT_GO_SECONDS
+        if self.budget.has_fallen():
+            give_memory_back()
         self._next_tick = now + self._pause
+        self._look_due = perf_counter() + self._pause
 
     def _go_on_draining(self, now: float) -> None:
         if self._acceptor.sites:
             self._acceptor.close()
-            self._connections.hurry(now + DRAIN_IDLE_SECONDS, now + DRAIN_LINGER_SECONDS)
+            self.connections.hurry(now + DRAIN_IDLE_SECONDS, now + DRAIN_LINGER_SECONDS)
             self.idle_seconds = DRAIN_IDLE_SECONDS
         # Twice in a row: another thread may just be about to admit the last one.
-        if not self._connections and self._was_empty:
+        if not self.connections and self._was_empty:
             self.stop()
-        self._was_empty = not self._connections
+        self._was_empty = not self.connections

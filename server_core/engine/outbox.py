@@ -25,6 +25,8 @@ from server_core.gateway.wsgi import ClientGone
 from server_core.settings import Timeouts
 
 _SENDFILE_MOST = 1 << 22
+#: what a piece costs besides its bytes
+PIECE_BYTES = 256
 #: of the space for temporary files: the rest is for bodies, which have no other way, and a disk is slower than a client
 RESPONSES_PART = 1 / 16
 
@@ -35,6 +37,19 @@ def queued(sock: socket.socket) -> int:
         return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
     except OSError:
         return 0
+
+
+def unread(sock: socket.socket) -> bool:
+    """Has the peer sent something that was not received yet?"""
+    try:
+        return fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
+    except OSError:
+        return False
+
+
+def charge(view: memoryview) -> int:
+    """What it costs to keep ``view``: all of what it shows a part of, and the objects round it."""
+    return memoryview(view.obj).nbytes + PIECE_BYTES
 
 
 class FileSlice:
@@ -166,7 +181,7 @@ class Outbox:
         if not view:
             return
         with self._lock:
-            fits = not self._items or not self._file_limit or self._memory + len(view) <= self._memory_limit
+            fits = not self._items or not self._file_limit or self._memory + charge(view) <= self._memory_limit
             if not (fits and self._keep(view, always=False)):
                 self._add_to_file(view)
 
@@ -176,10 +191,13 @@ class Outbox:
             self._keep(memoryview(data), always=True)
 
     def _keep(self, view: memoryview, always: bool) -> bool:
-        if not self._budget.take_memory(len(view), always=always):
+        # A small rest of something large is worth a copy, so that the large thing can go.
+        if len(view) <= charge(view) // 4:
+            view = memoryview(bytes(view))
+        if not self._budget.take_memory(charge(view), always=always):
             return False
         self._items.append(view)
-        self._memory += len(view)
+        self._memory += charge(view)
         self.size += len(view)
         return True
 
@@ -219,7 +237,9 @@ class Outbox:
     def could_hold(self, count: int) -> bool:
         """Would there be room for ``count`` bytes if no other client occupied any?"""
         budget = self._budget
-        return count <= budget.memory_limit or bool(self._file_limit and count <= budget.space_limit * RESPONSES_PART)
+        return count + PIECE_BYTES <= budget.memory_limit or bool(
+            self._file_limit and count <= budget.space_limit * RESPONSES_PART
+        )
 
     def flush(self) -> int:
         """Send what the socket takes now; returns the bytes that moved.  Raises OSError for a broken connection."""
@@ -239,9 +259,9 @@ class Outbox:
     def _send_memory(self, view: memoryview) -> None:
         sent = self._socket.send(view)
         self.size -= sent
-        self._give_back(sent, 0)
         if sent == len(view):
             self._items.popleft()
+            self._give_back(charge(view), 0)
         else:
             self._items[0] = view[sent:]
 

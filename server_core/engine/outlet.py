@@ -13,7 +13,7 @@ from threading import Lock, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from server_core.engine.outbox import Outbox, queued
+from server_core.engine.outbox import Outbox, queued, unread
 
 if TYPE_CHECKING:
     from server_core.engine.engine import Engine
@@ -161,7 +161,7 @@ class Outlet:
             self.release()
             if self.missed or self._unread or self._buffer:
                 self._engine.requeue(self.descriptor)
-        elif self._buffer or self._unread or self.missed:
+        elif self._buffer or self._unread or self.missed or unread(self._socket):
             self._begin_linger()
         else:
             self._close()
@@ -173,7 +173,7 @@ class Outlet:
             try:
                 outbox.add(data)
             except OSError as error:
-                if not (outbox.could_hold(len(data)) and self._engine.cut_slowest()):
+                if not (outbox.could_hold(len(data)) and self._engine.connections.cut_slowest()):
                     self._engine.log.error("The rest of an answer cannot be kept: %s. Its connection is cut.", error)
                     return False
             else:

@@ -29,7 +29,7 @@ class Watcher:
         self._gate = Lock()
         self._gate.acquire()
 
-    def watch(self, beat: Callable[[], None] | None) -> None:
+    def watch(self, beat: Callable[[], None] | None = None) -> None:
         """Until stopped; ``beat`` is called about once a second."""
         seen: tuple[Seat | None, int] = (None, 0)
         looks = 0

@@ -84,7 +84,7 @@ class Forwarding:
 
         Read from the right.  With a number of hops, that many proxies are believed.  Otherwise each trusted proxy
         vouches for the one before it, and the first address that is not trusted is the client.  Raises ProtocolError
-        400 when two fields contradict each other about the scheme.
+        400 when two fields contradict each other about the scheme, and for a Forwarded field that cannot be read.
         """
         entries = _elements(fields.get("HTTP_FORWARDED", "")) if self._rfc7239 else self._x_entries(fields)
         if self._hops:
@@ -135,9 +135,10 @@ def _list(value: str) -> list[str]:
 
 
 def _elements(value: str) -> list[tuple[str, str]]:
-    """For each element of a Forwarded field what it says of "for" and "proto"; [] for a field that is misspelt.
+    """For each element of a Forwarded field what it says of "for" and "proto".  Raises ProtocolError 400.
 
-    All or nothing, and from the left: behind an open quote a client could hide what its proxy has added.
+    All or nothing, and from the left: behind an open quote a client could hide what its proxy has added.  And not
+    nothing either: a client that spoils the field would have the address of its proxy.
     """
     elements: list[tuple[str, str]] = []
     pairs: dict[str, str] = {}
@@ -145,7 +146,7 @@ def _elements(value: str) -> list[tuple[str, str]]:
     while True:
         found = _match_pair(value, position)
         if found is None or (name := (found[1] or "").lower()) in pairs:
-            return []
+            raise ProtocolError(400, "a malformed Forwarded field")
         if name:
             pairs[name] = found[2] if found[2] is not None else found[3]
         if found[4] != ";":

@@ -1,12 +1,13 @@
 """Knows where a request body ends (RFC 9112, sections 6 and 7) and how large it may be; not where it is kept.
 
-A body is fed the bytes as they come and hands out the pieces that belong to it.  Both kinds have the same three
-names: ``feed``, ``done`` and ``rest`` (the bytes after the body, once it is done).
+A body is fed the bytes as they come and hands out the pieces that belong to it.  Both kinds have the same four
+names: ``feed``, ``backlog``, ``done`` and ``rest`` (the bytes after the body, once it is done).
 """
 
 from __future__ import annotations
 
 import re
+from math import inf
 
 from server_core.errors import ProtocolError
 from server_core.http.head import FIELD_VALUE, TCHAR
@@ -27,6 +28,7 @@ class LengthBody:
     """A body of ``length`` bytes, by Content-Length (RFC 9112, 6.3, rule 6)."""
 
     __slots__ = ("left", "rest")
+    backlog = False
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -37,7 +39,7 @@ class LengthBody:
         """Is the body whole?"""
         return self.left == 0
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes, most: float = inf) -> list[bytes]:
         """Bytes from the connection in, pieces of the body out."""
         if len(data) > self.left:
             data, self.rest = data[: self.left], data[self.left :]
@@ -49,10 +51,10 @@ class ChunkedBody:
     """A chunked body with its trailer section (RFC 9112, 7.1); trailers are checked, counted and dropped.
 
     ``feed`` raises ProtocolError 400 for a malformed chunk, 413 for a body that becomes too large and 431 for too many
-    trailers.
+    trailers.  ``backlog`` is set when it has stopped after ``most`` steps, and wants to be fed again, b"" if need be.
     """
 
-    __slots__ = tuple(("_chunk _extensions _fields _limits _pending _room _state _trailers done rest").split())
+    __slots__ = tuple("_chunk _extensions _fields _limits _pending _room _state _trailers backlog done rest".split())
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -63,21 +65,27 @@ class ChunkedBody:
         self._extensions = 0
         self._trailers = 0
         self._fields = 0
-        self.done = False
+        self.done = self.backlog = False
         self.rest = b""
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Bytes from the connection in, pieces of the body out."""
+    def feed(self, data: bytes, most: float = inf) -> list[bytes]:
+        """Bytes from the connection in, pieces of the body out; in ``most`` steps, of which a chunk has three."""
         if self._pending:
             data, self._pending = self._pending + data, b""
         pieces: list[bytes] = []
         position = 0
+        self.backlog = False
         while not self.done:
             following = self._state(data, position, pieces)
             if following < 0:
                 self._pending = data[position:]
                 return pieces
             position = following
+            most -= 1
+            if most <= 0 and not self.done:
+                self.backlog = True
+                self._pending = data[position:]
+                return pieces
         self.rest = data[position:]
         return pieces
 

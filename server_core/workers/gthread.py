@@ -30,7 +30,7 @@ def run(post: Post) -> None:
     ]
     for thread in threads:
         thread.start()
-    engine.watch(post.beat)
+    engine.watcher.watch(post.beat)
     for thread in threads:
         thread.join()
     engine.join()

@@ -14,6 +14,6 @@ def prepare() -> None:
 def run(post: Post) -> None:
     """Serve until drained.  A request that takes long shows no sign of life, so ``timeout`` is its limit."""
     engine = post.engine(threads=1, beat=post.beat)
-    Thread(target=engine.watch, name="prefork-serve watcher", daemon=True).start()
+    Thread(target=engine.watcher.watch, name="prefork-serve watcher", daemon=True).start()
     engine.serve()
     engine.join()

@@ -119,6 +119,12 @@ def whole(environ: Environ, start_response: StartResponse, argument: str, query:
     return [b"".join(_blocks(int(argument)))]
 
 
+def tardy(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    """The same after a moment."""
+    time.sleep(0.1)
+    return whole(environ, start_response, argument, query)
+
+
 def file(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
     start_response("200 OK", [("Content-Type", "a/b")])
     return environ["wsgi.file_wrapper"](open(query["path"], "rb"))
@@ -225,6 +231,7 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
             crowded,
             chunked,
             whole,
+            tardy,
             file,
             status,
             gate,

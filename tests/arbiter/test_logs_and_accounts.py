@@ -15,6 +15,8 @@ import pytest
 from live import PATIENCE, eventually
 from scenes import NO_BYTE_CODE, stop, title, write_module
 
+from server_core.process import PidFile
+
 COMMAND = [sys.executable, "-m", "server_core"]
 LINE = r'^127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "GET /\?a=b HTTP/1\.1" 200 \d+ "-" "probe"$'
 
@@ -324,3 +326,53 @@ def test_only_root_can_become_somebody_else(serve, open_directory):
     assert server.text == (
         "Error: no permission to become another user or group (--user): start the server as root, or leave it out\n"
     )
+
+
+# -- links and pipes in directories of others
+
+
+def test_the_pid_file_is_written_through_no_link(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("keep me\n")
+    secret.chmod(0o600)
+    (tmp_path / f"pid.{os.getpid()}").symlink_to(secret)
+    pidfile = PidFile(str(tmp_path / "pid"), "test")
+    pidfile.create()
+    assert secret.read_text() == "keep me\n"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert (tmp_path / "pid").read_text() == f"{os.getpid()}\n"
+    assert not (tmp_path / "pid").is_symlink()
+    pidfile.remove()
+    assert not (tmp_path / "pid").exists()
+
+
+def test_a_pipe_in_the_place_of_the_pid_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pid")
+    PidFile(str(tmp_path / "pid"), "test").create()
+    assert (tmp_path / "pid").read_text() == f"{os.getpid()}\n"
+
+
+@as_root
+def test_root_does_not_write_its_log_to_a_pipe_of_somebody_else(serve, open_directory):
+    nobody = pwd.getpwnam("nobody")
+    pipe = open_directory / "pipe"
+    os.mkfifo(pipe)
+    os.chown(pipe, nobody.pw_uid, nobody.pw_gid)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    server = serve("--error-logfile", str(pipe), "-u", "nobody", "simple:app", wait=False)
+    assert server.wait() == 1
+    assert "it is a pipe that does not belong to root" in server.text
+    os.close(reader)
+
+
+@as_root
+@pytest.mark.parametrize("mode", ["600", "666"])
+def test_a_unix_socket_has_its_mode_and_owner_from_its_first_moment_on(serve, open_directory, mode):
+    """Nothing is changed by its path afterwards but the owner, and that follows no link."""
+    path = open_directory / "socket"
+    server = serve(
+        "-b", f"unix:{path}", "--socket-mode", mode, "-u", "nobody", "simple:app", command=COMMAND, wait=False
+    )
+    server.read_until("Stop: ")
+    assert stat.S_IMODE(path.stat().st_mode) == int(mode, 8)
+    assert path.stat().st_uid == pwd.getpwnam("nobody").pw_uid

@@ -384,7 +384,7 @@ class Play:
         def live() -> None:
             site = Site(sock, base_environ("x", "80", "x", multithread=True, multiprocess=False, errors=sys.stderr))  # type: ignore[arg-type]
             client = Connection(self.engine, sock, "192.0.2.1", "4711", site, self.schedule.now)  # type: ignore[arg-type]
-            self.engine._connections[client.descriptor] = client
+            self.engine.connections[client.descriptor] = client
             for paths, pause in zip(requests, pauses, strict=True):
                 self.schedule.sleep(pause)
                 self._ask(sock, paths)
@@ -418,7 +418,7 @@ class Play:
         with self._played():
             for number in range(self._threads):
                 self.schedule.spawn(f"thread {number}", self.engine.serve)
-            self.schedule.spawn("watcher", self.engine.watch)
+            self.schedule.spawn("watcher", self.engine.watcher.watch)
             try:
                 self.schedule.run()
             finally:

@@ -55,3 +55,35 @@ def test_more_than_its_part_of_the_space_is_refused_and_occupies_nothing(pair):
 @pytest.mark.parametrize(("count", "could"), [(10 * KB, True), (1000 * KB, True), (1000 * KB + 1, False)])
 def test_it_knows_what_could_never_have_room(pair, count, could):
     assert make_outbox(pair[0], Budget(10 * KB, 16_000 * KB)).could_hold(count) is could
+
+
+def test_what_a_part_keeps_alive_is_counted_as_a_whole(pair):
+    """A view of the last bytes of a large answer keeps all of it in memory."""
+    budget = Budget(100_000 * KB, 0)
+    outbox = make_outbox(pair[0], budget)
+    outbox.add(memoryview(b"x" * 2000 * KB)[1000 * KB :])
+    assert budget.memory >= 2000 * KB
+    while outbox.size > 500 * KB:
+        outbox.flush()
+        pair[1].recv(100 * KB)
+    assert budget.memory >= 2000 * KB, "a part of it is as expensive as the whole"
+    outbox.close()
+    assert budget.memory == 0
+
+
+def test_a_small_rest_of_a_large_answer_is_copied_and_counted_as_what_it_is(pair):
+    budget = Budget(100_000 * KB, 0)
+    make_outbox(pair[0], budget).add(memoryview(b"x" * 2000 * KB)[1900 * KB :])
+    assert 100 * KB <= budget.memory < 110 * KB
+
+
+def test_many_small_pieces_are_counted_with_what_each_costs(pair):
+    budget = Budget(10_000 * KB, 0)
+    outbox = Outbox(pair[0], 10_000 * KB, 0, Timeouts(), budget, lambda outbox: nullcontext())
+    for _ in range(1000):
+        outbox.add(b"a,b,c\n")
+    assert budget.memory >= 1000 * 200
+    while outbox.size:
+        outbox.flush()
+        pair[1].recv(100 * KB)
+    assert budget.memory == 0

@@ -245,3 +245,27 @@ class TestTime:
                 pass
 
         assert is_linear(judge, len(extension) // TIMES, len(extension))
+
+
+@given(st.lists(FRAGMENTS, max_size=30), st.integers(1, 7))
+def test_a_body_read_in_a_few_steps_at_a_time_is_the_same(fragments: list[bytes], most: int):
+    def read(steps: float) -> object:
+        body = ChunkedBody(LIMITS)
+        pieces: list[bytes] = []
+        try:
+            pieces += body.feed(b"".join(fragments), steps)
+            while body.backlog:
+                assert not body.done
+                pieces += body.feed(b"", steps)
+        except ProtocolError as error:
+            return error.status
+        return b"".join(pieces), body.done, body.rest
+
+    assert read(most) == read(1e9)
+
+
+def test_so_many_steps_are_not_exceeded_however_small_the_chunks_are():
+    body = ChunkedBody(LIMITS)
+    assert len(body.feed(b"1\r\nx\r\n" * 1000, 30)) == 10
+    assert body.backlog
+    assert len(body.feed(b"", 3)) == 1

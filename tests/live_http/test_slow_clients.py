@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -169,6 +170,57 @@ def deleted_bytes(pid: int) -> int:
         except OSError:
             pass  # closed meanwhile
     return sum(sizes.values())
+
+
+class TestBusyTimes:
+    def test_a_burst_of_ordinary_requests_is_not_taken_for_a_hang(self, start: Callable[..., LiveServer]):
+        """Together they take longer than ``timeout``, and none of them does."""
+        server = start("--timeout", "2s")
+        (worker,) = server.processes()
+        with ExitStack() as stack:
+            wires = [stack.enter_context(Wire(server)) for _ in range(80)]
+            for wire in wires:
+                wire.get().reply()
+            for wire in wires:
+                wire.get("/nap/60")
+            for wire in wires:
+                assert wire.reply().text == "slept 60 ms"
+        assert server.processes() == [worker]
+
+    def test_signals_are_heard_in_the_middle_of_a_burst(self, start: Callable[..., LiveServer]):
+        server = start()
+        with ExitStack() as stack:
+            wires = [stack.enter_context(Wire(server)) for _ in range(60)]
+            for wire in wires:
+                wire.get("/nap/60")
+            wires[0].reply()
+            server.process.terminate()
+            replies = [wire.reply() for wire in wires[1:]]
+            assert [reply.text for reply in replies] == ["slept 60 ms"] * 59
+            assert "close" in [reply.headers.get("connection") for reply in replies]
+        assert server.wait() == 0
+
+    def test_chunks_of_one_byte_hold_up_nobody(self, start: Callable[..., LiveServer]):
+        server = start()
+        small = b"1\r\nx\r\n" * 60_000
+        with ExitStack() as stack:
+            for _ in range(6):
+                wire = stack.enter_context(Wire(server))
+                wire.get("/digest", "Transfer-Encoding: chunked", method="POST").sock.settimeout(0.2)
+                try:
+                    wire.sock.sendall(small)
+                except TimeoutError:
+                    pass
+            began = time.monotonic()
+            others_are_served(server, 5)
+            assert time.monotonic() - began < 2
+
+    def test_what_a_client_sends_behind_its_last_request_does_not_destroy_the_answer(self, server: LiveServer):
+        size = 100_000
+        for _ in range(3):
+            with Wire(server, SMALL) as wire:
+                wire.get(f"/tardy/{size}", "Connection: close").send(b"\r\n")
+                assert len(wire.reply().body) == size
 
 
 class TestStreams:
