@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: what the access log has of a request that could not be read
 NOTHING_TOLD: Mapping[str, str] = {"REQUEST_METHOD": "-", "RAW_URI": "-", "SERVER_PROTOCOL": "-"}
 #: how many parts of chunks are read before other clients have their turn: a chunk may have a single byte
-STEPS_AT_ONCE = 1000
+STEPS_AT_ONCE = 300
 #: a client that has sent no request yet, or not all of one, is not closed before for the sake of others
 PATIENCE_SECONDS = 1.0
 #: more than anybody waits
