@@ -37,6 +37,10 @@ class Acceptor:
         log: Logger,
     ) -> None:
         self.sites = {site.socket.fileno(): site for site in sites}
+        self._kinds = {
+            descriptor: (int(site.socket.family), int(site.socket.type), site.socket.proto)
+            for descriptor, site in self.sites.items()
+        }
         self._poller = poller
         self._admit = admit
         self._full = full
@@ -60,7 +64,8 @@ class Acceptor:
 
     def _accept(self, descriptor: int, site: Site) -> bool:
         try:
-            sock, peer = site.socket.accept()
+            # What socket.accept() does, but for looking up the family and the type as words each time.
+            accepted, peer = site.socket._accept()  # type: ignore[attr-defined]
         except BlockingIOError:
             return False
         except ConnectionError:  # gone already (CVE-2024-49769)
@@ -69,6 +74,7 @@ class Acceptor:
             if error.errno in _EXHAUSTED:
                 self._pause(descriptor, os.strerror(error.errno), "raise the limit of open files: ulimit -n")
             return False
+        sock = socket.socket(*self._kinds[descriptor], accepted)
         sock.setblocking(False)
         self._admit(sock, peer, site)
         return True

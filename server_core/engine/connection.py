@@ -55,7 +55,7 @@ class Connection(Outlet):
         self._port = port
         self._scheme = ""  # "" is that of the site
         self._site = site
-        self._trusted = engine.forwarding.trusts(address)
+        self._trusted = engine.knows_proxies and engine.forwarding.trusts(address)
         self._body: Body | None = None
         self._spool: Spool | None = None
         self._request: tuple[Environ, str, str, str, bool] | None = None
@@ -64,7 +64,7 @@ class Connection(Outlet):
         self._template: Environ = site.environ
         self._template_keeps_alive = False
         self.requests = 0
-        if engine.speaks_proxy(address):
+        if engine.knows_proxies and engine.speaks_proxy(address):
             self.state = PROXY
             self._seen = True  # nothing can be made of the buffer until more has come
 

@@ -86,12 +86,11 @@ class Engine:
         self.application = application
         self.log = log
         self.record = record
-        self.timeouts = timeouts
-        self.limits = limits
+        self.timeouts, self.limits = timeouts, limits
         self.head_limits = HeadLimits(limits)
         self.budget = Budget(limits.limit_buffer_memory, limits.limit_temp_space)
-        self.proxy = proxy
-        self.forwarding = Forwarding(proxy)
+        self.proxy, self.forwarding = proxy, Forwarding(proxy)
+        self.knows_proxies = bool(proxy.forwarded_allow_ips) or proxy.proxy_protocol != "off"
         self.server_lines = ServerLines(server.encode("ascii") if server else b"")
         self.keeps_alive = timeouts.keepalive > 0
         self.most_requests = limits.keepalive_requests or inf
@@ -115,7 +114,7 @@ class Engine:
         self._ready: deque[tuple[int, int]] = deque()
         self._later: deque[tuple[int, int]] = deque()  # those who had their turn and have more to do
         self._poller = Poller()
-        self._poll = self._poller.poll
+        self._poll, self._add_connection = self._poller.poll, self._poller.add_connection
         self._threads = threads
         self._next_tick = self._next_sign = 0.0
         self._look_due = 0.0  # the next tick by the performance counter
@@ -329,17 +328,20 @@ class Engine:
             self._readers[descriptor]()
 
     def _admit(self, sock: socket.socket, peer: object, site: Site) -> None:
-        no_room = self._refuses and self.connections.full()
-        if not no_room:
-            self.connections.make_room()
+        connections = self.connections
+        no_room = False
+        if len(connections) >= connections.most:
+            no_room = self._refuses and connections.full()
+            if not no_room:
+                connections.make_room()
         address, port = peer_of(peer)
         connection = Connection(self, sock, address, port, site, self.now)
         if self._draining:
             connection.deadline = self.now + DRAIN_IDLE_SECONDS
         if no_room:
             connection.claim(False)  # before anybody else can know of it
-        self.connections[connection.descriptor] = connection
-        self._poller.add_connection(connection.descriptor)
+        connections[connection.descriptor] = connection
+        self._add_connection(connection.descriptor)
         if no_room:
             connection.turn_away()
 
@@ -354,6 +356,14 @@ class Engine:
             connection.flush()
         if self._turn_ended is not None:
             self._turn_ended()
+
+    def _leader_is_stuck(self, leader: Seat | None) -> None:
+        """The leader is in a long request: nobody's finished answer waits for it, and somebody else takes the lead."""
+        if self.pending:
+            self._flush()
+            if self._ready or self._later:
+                self._wake()
+        self.crew.replace(leader)
 
     # -- what connections call
 
@@ -442,16 +452,6 @@ class Engine:
         if self._threads == 1 and monotonic() >= self._next_sign:
             self._next_sign = monotonic() + TICK_SECONDS
             self._beat()
-
-    # -- what the watcher calls
-
-    def _leader_is_stuck(self, leader: Seat | None) -> None:
-        """The leader is in a long request: nobody's finished answer waits for it, and somebody else takes the lead."""
-        if self.pending:
-            self._flush()
-            if self._ready or self._later:
-                self._wake()
-        self.crew.replace(leader)
 
     # -- once a second
 

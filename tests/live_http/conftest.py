@@ -30,8 +30,8 @@ def options(worker_class: str) -> list[str]:
 
 @pytest.fixture(scope="session")
 def server(options: list[str]) -> Iterator[LiveServer]:
-    """The contract application, with the default settings."""
-    server = LiveServer("contract:app", *options)
+    """The contract application, with the default settings, but that less of a body is kept in memory."""
+    server = LiveServer("contract:app", *options, "--body-buffer-size", "256KB")
     try:
         server.wait_until_serving()
         yield server

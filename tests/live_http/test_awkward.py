@@ -61,7 +61,7 @@ def _small_files() -> None:
 @pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind[1])
 @pytest.mark.parametrize("size", [300_100, 310_100, 400_000, 2_000_000])
 def test_an_upload_for_which_there_is_no_room_is_refused_and_the_worker_lives(serve: Serve, kind, size: int):
-    server = serve("-w", "1", *kind, "awkward:app", preexec=_small_files)
+    server = serve("-w", "1", *kind, "--body-buffer-size", "256KB", "awkward:app", preexec=_small_files)
     (worker,) = server.processes()
     answer = server.raw(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
     assert answer.startswith(b"HTTP/1.1 503 ")

@@ -189,6 +189,13 @@ class TestBodies:
         wire.send(request("/digest", f"Content-Length: {size}", method="POST") + BODY[:size])
         assert wire.reply().text == f"{size} {hashlib.sha256(BODY[:size]).hexdigest()} {kept}"
 
+    @pytest.mark.parametrize("framing", [f"Content-Length: {len(BODY)}", CHUNKED])
+    def test_5_mb_are_kept_in_memory_unless_that_is_forbidden(self, start: Callable[..., LiveServer], framing: str):
+        with Wire(start()) as wire:
+            body = BODY if framing != CHUNKED else b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+            wire.send(request("/digest", framing, method="POST") + body)
+            assert wire.reply().text == f"{len(BODY)} {hashlib.sha256(BODY).hexdigest()} memory"
+
     @pytest.mark.parametrize("framing", [["Content-Length: 300"], [CHUNKED]])
     def test_byte_by_byte(self, wire: Wire, framing: list[str]):
         body = BODY[:300]

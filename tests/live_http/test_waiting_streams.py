@@ -175,7 +175,8 @@ def test_an_answer_for_which_there_can_be_no_room_cuts_off_nobody_else(start: St
 
 
 def test_a_body_that_the_disk_does_not_take_is_answered_503_and_the_worker_serves_on(start: Start):
-    server = start(preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
+    most = (100_000, 100_000)
+    server = start("--body-buffer-size", "256KB", preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, most))
     (worker,) = server.processes()
     body = b"x" * 400_000
     for _ in range(3):
