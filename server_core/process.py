@@ -178,6 +178,8 @@ class PidFile:
                 os.fchmod(descriptor, 0o644)
             os.rename(temporary, self._path)
         except OSError as error:
+            with suppress(OSError):
+                os.unlink(temporary)
             raise StartError(f"cannot write the pid file {self._path} ({self._origin}): {error.strerror}") from error
 
     def _running(self) -> int:
