@@ -77,7 +77,8 @@ class Arbiter:
         self._dead: dict[int, int | None] = {}  # process id -> wait status, not yet told
         self._faults = Faults(log)
         self._backoff = self._faults.backoff
-        self._last_look = self._woke = monotonic()
+        self._last_look = monotonic()
+        self._asleep = 0.0  # seconds in which this process should have looked, and did not run
         self._exit: Exception | None = None
 
     # -- the loop
@@ -100,8 +101,8 @@ class Arbiter:
 
     def _reconcile(self) -> None:
         now = monotonic()
-        if now - self._last_look > 2 * LOOK_SECONDS:
-            self._woke = now  # the whole machine may have slept (Ctrl-Z, a frozen container): no silence is a fault
+        # The whole machine may have slept (Ctrl-Z, a frozen container, too much to do): no silence then is a fault.
+        self._asleep += max(0.0, now - self._last_look - LOOK_SECONDS)
         self._last_look = now
         self._reap()
         self._judge(now)
@@ -329,8 +330,8 @@ class Arbiter:
                 kill(generation, now)
         for worker in list(self._workers.values()):
             if not worker.why_killed:
-                last_sign = max(self._scoreboard.read(worker.slot).beat, self._woke)
-                worker.why_killed = why_kill(worker, now, timeouts, last_sign, self._desired.mode)
+                silence = worker.silence(self._scoreboard.read(worker.slot).beat, now, self._asleep)
+                worker.why_killed = why_kill(worker, now, timeouts, silence, self._desired.mode)
             if worker.why_killed:
                 self._kill_worker(worker, now)
 

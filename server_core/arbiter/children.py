@@ -117,6 +117,7 @@ class Worker:
     killed: float = 0.0  # when it was first told to die
     why_killed: str = ""
     failure: tuple[str, str] | None = None  # what it reported when it could not boot: a sentence, a traceback
+    heard: tuple[float, float] = (0.0, 0.0)  # its last sign of life; how long the arbiter had been asleep by then
 
     @property
     def pid(self) -> int:
@@ -127,6 +128,12 @@ class Worker:
     def view(self) -> View:
         """What a decision needs to know."""
         return View(self.slot, self.generation, self.phase, self.tired)
+
+    def silence(self, beat: float, now: float, asleep: float) -> float:
+        """Seconds since its last ``beat``, without those in which the arbiter slept: ``asleep`` of them so far."""
+        if self.heard[0] != beat:
+            self.heard = (beat, asleep)
+        return now - beat - (asleep - self.heard[1])
 
     def leave(self, now: float, number: signal.Signals = signal.SIGTERM) -> None:
         """Tell it to go."""

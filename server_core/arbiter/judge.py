@@ -23,12 +23,12 @@ def why_give_up(generation: Generation, now: float, timeouts: Timeouts) -> str:
     return ""
 
 
-def why_kill(worker: Worker, now: float, timeouts: Timeouts, last_sign: float, mode: Mode) -> str:
-    """Why this worker should die, or "" when nothing is wrong with it; ``last_sign`` of life in monotonic seconds."""
+def why_kill(worker: Worker, now: float, timeouts: Timeouts, silence: float, mode: Mode) -> str:
+    """Why this worker should die, or "" when nothing is wrong with it; ``silence``: seconds without a sign of life."""
     age = now - worker.since
     if worker.phase is Phase.BOOTING and age > timeouts.boot_timeout:
         return f"it was not ready after {timeouts.boot_timeout:g}s (boot_timeout)"
-    if worker.phase is Phase.READY and 0 < timeouts.timeout < min(age, now - last_sign):
+    if worker.phase is Phase.READY and 0 < timeouts.timeout < min(age, silence):
         return (
             f"it has shown no sign of life for {timeouts.timeout:g}s (timeout): a request takes too long, "
             "or the process hangs; the stacks of its threads follow"

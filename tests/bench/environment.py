@@ -7,6 +7,7 @@ working tree and installed anew for each run.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -85,7 +86,7 @@ def _install_ours() -> str:
 
 def _program_version(program: str, words: str) -> str:
     """Empty if the system does not have it."""
-    if not (path := shutil.which(program)):
+    if not (path := shutil.which(program, path=os.pathsep.join((str(HOME / "bin"), os.environ["PATH"])))):
         return ""
     done = subprocess.run([path, words], capture_output=True, text=True, check=False)
     found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)

@@ -20,7 +20,7 @@ ONE_FLEET = 32  # connections at which most workloads are compared and most floo
 # imports packaging.
 PACKAGES = ("setuptools>=70.1", "granian", "gunicorn", "gevent", "packaging", "uwsgi", "waitress", "flask", "django")
 # What is measured when the system has it: program -> how it is told to say its version.
-PROGRAMS = {"nginx": "-v"}
+PROGRAMS = {"nginx": "-v", "python3": "--version"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ _ALL = (
     Workload("plaintext", "kept connections", connections=(1, ONE_FLEET, 512)),
     # uWSGI ends a connection as it was asked to, but does not say so in its answer; answers that are cut count nowhere.
     Workload(
-        "closing", "a new connection for each request", wrk=("-H", "Connection: close"), harmless=("read",)
+        "closing", "a new connection for each request", wrk=("-H", "Connection: close"), harmless=("read",),
+        without=("bare loop",),
     ),
     Workload("logged", "plaintext with the access log on, to a file", logged=True),
     Workload("flask_hello", "the smallest Flask", "flask_hello", connections=(4, ONE_FLEET, 512)),
@@ -220,6 +221,11 @@ SERVERS = (
     ),
     Server("waitress", "waitress", _WAITRESS),
     Server("nginx", "nginx", "nginx -e stderr -c {config}", config=_NGINX, modules=("plaintext",), leaf_is_worker=True),
+    # What a loop in Python reaches that understands nothing of what it is asked.
+    Server(
+        "bare loop", "python3", "{environment}/bin/python3 bare_loop.py {port}",
+        modules=("plaintext",), leaf_is_worker=True,
+    ),
 )  # fmt: skip
 WSGI_SERVERS = tuple(server for server in SERVERS if not server.modules)  # those that serve any application
 WSGI_PEERS = tuple(server.name for server in WSGI_SERVERS if server.package != OURS)

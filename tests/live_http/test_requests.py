@@ -438,4 +438,5 @@ def test_the_access_log_has_a_line_for_every_answer(start: Callable[..., LiveSer
         '127.0.0.1 "- - -" 400 - "-" - - - - ',
     ]
     lines = eventually(lambda: (found := path.read_text().splitlines()) and len(found) >= len(expected) and found)
-    assert lines == expected
+    # A line follows its answer, and another thread may be faster with the next one.
+    assert sorted(lines) == sorted(expected)

@@ -187,16 +187,17 @@ class TestBusyTimes:
                 assert wire.reply().text == "slept 60 ms"
         assert server.processes() == [worker]
 
-    def test_signals_are_heard_in_the_middle_of_a_burst(self, start: Callable[..., LiveServer]):
+    def test_signals_are_heard_in_the_middle_of_a_burst(self, options: list[str], start: Callable[..., LiveServer]):
         server = start()
+        nap = 60 * threads_in_the_application(options)  # all together more than 3 s, whatever the number of threads
         with ExitStack() as stack:
             wires = [stack.enter_context(Wire(server)) for _ in range(60)]
             for wire in wires:
-                wire.get("/nap/60")
+                wire.get(f"/nap/{nap}")
             wires[0].reply()
             server.process.terminate()
             replies = [wire.reply() for wire in wires[1:]]
-            assert [reply.text for reply in replies] == ["slept 60 ms"] * 59
+            assert [reply.text for reply in replies] == [f"slept {nap} ms"] * 59
             assert "close" in [reply.headers.get("connection") for reply in replies]
         assert server.wait() == 0
 

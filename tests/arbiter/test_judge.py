@@ -1,0 +1,49 @@
+"""Who has been silent for too long, and who only seems so."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from server_core.arbiter.children import Worker
+from server_core.arbiter.judge import why_kill
+from server_core.arbiter.plan import Mode, Phase
+from server_core.arbiter.reports import Reports
+from server_core.settings import Timeouts
+
+TIMEOUTS = Timeouts(timeout=3.0)
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    """Ready since second 0."""
+    reading, writing = os.pipe()
+    worker = Worker(1, 1, Reports(reading), 0.0, Phase.READY)
+    yield worker
+    worker.close()
+    os.close(writing)
+
+
+def verdict(worker: Worker, beat: float, now: float, asleep: float = 0.0) -> str:
+    return why_kill(worker, now, TIMEOUTS, worker.silence(beat, now, asleep), Mode.SERVE)
+
+
+def test_silence_counts_from_the_last_sign_of_life(worker: Worker):
+    assert worker.silence(10.0, 12.5, 0.0) == 2.5
+    assert not verdict(worker, 10.0, 13.0)
+    assert "no sign of life for 3s (timeout)" in verdict(worker, 10.0, 13.1)
+
+
+def test_a_time_in_which_the_arbiter_did_not_run_either_is_nobodys_silence(worker: Worker):
+    assert not verdict(worker, 10.0, 11.0, asleep=100.0)  # what was slept before does not count
+    assert not verdict(worker, 10.0, 13.9, asleep=101.0)
+    assert worker.silence(10.0, 13.9, 101.0) == pytest.approx(2.9)
+    assert verdict(worker, 10.0, 14.1, asleep=101.0)
+
+
+def test_a_new_sign_of_life_begins_anew(worker: Worker):
+    verdict(worker, 10.0, 11.0)
+    assert worker.silence(20.0, 21.0, asleep=9.0) == 1.0
+    assert worker.silence(20.0, 24.0, asleep=9.0) == 4.0
