@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from io import BytesIO
 from math import inf
 from time import monotonic, perf_counter, time
 from typing import IO, TYPE_CHECKING
@@ -15,7 +14,7 @@ from server_core.engine.site import Site
 from server_core.engine.spool import Spool
 from server_core.errors import ProtocolError
 from server_core.exchange import Exchange
-from server_core.gateway.environ import Environ, environ_template, make_environ
+from server_core.gateway.environ import Request
 from server_core.gateway.wsgi import Response, respond
 from server_core.http.fields import Fields, combine
 from server_core.http.framing import Body, begin_body
@@ -43,10 +42,7 @@ class Connection(Outlet):
     """The reading half of a client's connection; the other half is its ``Outlet``."""
 
     __slots__ = tuple(
-        (
-            "_address _body _port _repeat _request _scheme _site _spool _template _template_keeps_alive _trusted "
-            "requests"
-        ).split()
+        ("_address _body _last _last_request _port _repeat _request _scheme _site _spool _trusted requests").split()
     )
 
     def __init__(self, engine: Engine, sock: socket.socket, address: str, port: str, site: Site, now: float) -> None:
@@ -58,11 +54,11 @@ class Connection(Outlet):
         self._trusted = engine.knows_proxies and engine.forwarding.trusts(address)
         self._body: Body | None = None
         self._spool: Spool | None = None
-        self._request: tuple[Environ, str, str, str, bool] | None = None
-        # The last request without a body, for a client that repeats it but for the target; what was made of it.
+        self._request: Request | None = None  # whose body is being read
+        # The last head of a request without a body, for a client that repeats it, or all of it but the target.
+        self._last = b""
         self._repeat = NO_REPEAT
-        self._template: Environ = site.environ
-        self._template_keeps_alive = False
+        self._last_request: Request | None = None
         self.requests = 0
         if engine.knows_proxies and engine.speaks_proxy(address):
             self.state = PROXY
@@ -83,12 +79,19 @@ class Connection(Outlet):
             return
         data = self._take(mask)
         if data:
-            target = repeated_target(data, self._repeat)
-            if target:
-                path, _, query = target.partition("?")
-                self._answer(self._template, target, path, query, self._template_keeps_alive, BytesIO())
-            else:
-                self._read_head(data)
+            request = self._last_request
+            if request is not None:
+                if data == self._last:
+                    self._answer(request, None)
+                    return
+                target = repeated_target(data, self._repeat)
+                if target:
+                    self._last = data
+                    path, _, query = target.partition("?")
+                    request.aim(target, path, query)
+                    self._answer(request, None)
+                    return
+            self._read_head(data)
 
     def _go_on(self, mask: int) -> None:
         """With what an earlier event has begun."""
@@ -238,26 +241,27 @@ class Connection(Outlet):
             fields = combine(split_block(block, engine.head_limits))
             path, query, keep_alive, length, expects = admit(method, target, minor, fields)
             body = begin_body(length, engine.limits) if length else None
-            template = self._make_template(method, minor, fields)
+            request = self._make_request(method, minor, fields, keep_alive)
         except ProtocolError as error:
             known = (
                 {"REQUEST_METHOD": method, "RAW_URI": target, "SERVER_PROTOCOL": f"HTTP/1.{minor}"} if fields else {}
             )
             self._refuse(error, {**fields, **known})
             return
+        request.aim(target, path, query)
         self._seen = False
         if end == len(text):
             if buffer:
                 self._buffer = NOTHING
             elif body is None and path == target.partition("?")[0]:  # not in absolute-form, which changes a field
+                self._last, self._last_request = data, request
                 self._repeat = repeat_of(data, method, target, engine.head_limits)
-                self._template, self._template_keeps_alive = template, keep_alive
         else:
             self._buffer = buffer[end:] if buffer else bytearray(data[end:])
         if body is None:
-            self._answer(template, target, path, query, keep_alive, BytesIO())
+            self._answer(request, None)
             return
-        self._request = (template, target, path, query, keep_alive)
+        self._request = request
         self._body = body
         self._spool = Spool(engine.limits.body_buffer_size, engine.budget)
         self.state = BODY
@@ -306,13 +310,13 @@ class Connection(Outlet):
         if body.rest:
             self._buffer = bytearray(body.rest)
         try:
-            self._answer(*request, file)
+            self._answer(request, file)
         finally:
             spool.close()
 
     # -- answering
 
-    def _make_template(self, method: str, minor: int, fields: Fields) -> Environ:
+    def _make_request(self, method: str, minor: int, fields: Fields, keep_alive: bool) -> Request:
         """What stays the same while the client repeats its fields.  Raises ProtocolError when a proxy contradicts
         itself."""
         address, port, scheme = self._address, self._port, self._scheme
@@ -327,26 +331,21 @@ class Connection(Outlet):
             header = self._engine.proxy.forwarded_header
             why = f"forwarded_header is {header}" if self._trusted else "forwarded_allow_ips does not name this peer"
             self._engine.not_believed(self._address, purged, why)
-        return environ_template(self._site.environ, fields, method, minor, address, port, scheme)
+        return Request(self._site.environ, fields, method, minor, keep_alive, address, port, scheme)
 
-    def _answer(self, template: Environ, target: str, path: str, query: str, keep_alive: bool, body: IO[bytes]) -> None:
+    def _answer(self, request: Request, body: IO[bytes] | None) -> None:
         """Call the application.  When this returns, the claim may be somebody else's already."""
         engine = self._engine
         self.state = ANSWER
         self.deadline = inf
-        self.requests += 1
-        environ = make_environ(template, target, path, query, body)
-        keep_alive = keep_alive and engine.keeps_alive and self.requests < engine.most_requests
-        response = Response(
-            self,
-            engine.server_lines,
-            engine.log,
-            environ["REQUEST_METHOD"] == "HEAD",
-            environ["SERVER_PROTOCOL"] == "HTTP/1.1",
-            keep_alive,
-        )
+        self.requests = number = self.requests + 1
+        environ = request.template.copy()
+        if body is not None:
+            environ["wsgi.input"] = body
+        keep_alive = request.keep_alive and engine.keeps_alive and number < engine.most_requests
+        response = Response(self, engine.server_lines, engine.log, request.head_only, request.http11, keep_alive)
         started = perf_counter()
-        respond(engine.application, environ, response, engine.log)
+        respond(engine.application, request, environ, response, engine.log)
         ended = perf_counter()
         engine.leave(ended, ended - started)
         if engine.record is not None:
@@ -357,8 +356,7 @@ class Connection(Outlet):
     def _refuse_body(self, error: ProtocolError) -> None:
         """Refuse a request whose head was right."""
         assert self._request is not None
-        template, target = self._request[:2]
-        self._refuse(error, {**template, "RAW_URI": target})
+        self._refuse(error, self._request.template)
 
     def _refuse(self, error: ProtocolError, told: Mapping[str, str] = NOTHING_TOLD) -> None:
         """Answer what is not a request that we accept; after it nothing more is read as one (CVE-2024-49768).

@@ -104,7 +104,7 @@ class Engine:
         self.now = monotonic()
         # Answers whose connections wait for the end of the turn; whoever takes one out owns its claim.
         self.pending: deque[Outlet] = deque()
-        self._pending_since = self._last_answer = 0.0  # performance counter
+        self._last_answer = self._due = 0.0  # by the performance counter; then the answers have to leave
         self._turn_ended = turn_ended
         self._beat = beat
         self._max_requests = max_requests
@@ -117,7 +117,7 @@ class Engine:
         self._poll, self._add_connection = self._poller.poll, self._poller.add_connection
         self._threads = threads
         self._next_tick = self._next_sign = 0.0
-        self._look_due = 0.0  # the next tick by the performance counter
+        self._look_due = 0.0  # the next tick, by the same
         self._pause = self._tick_seconds
         self._tick_lock = Lock()
         self._stopped = False
@@ -175,6 +175,10 @@ class Engine:
         except BlockingIOError:
             pass
 
+    def _wake_for_leftovers(self) -> None:
+        if self._ready or self._later:
+            self._wake()
+
     def _awake(self) -> None:
         try:
             os.read(self._wake_read, 4096)
@@ -206,8 +210,7 @@ class Engine:
         What it leaves in the deque must not wait for the leader's next event.
         """
         self.watcher.wake()
-        if self._ready or self._later:
-            self._wake()
+        self._wake_for_leftovers()
 
     def _lead(self, seat: Seat) -> None:
         """Handle all events, until somebody else leads, the mode changes or the engine stops."""
@@ -242,10 +245,10 @@ class Engine:
             else:
                 self._handle(descriptor, mask)
             seat.serial += 1
-            if pending and self._pending_since + TURN_SECONDS < self._last_answer:
+            if self._last_answer > self._due:
                 self._flush()
-            if self._last_answer > self._look_due:
-                self._look_round()
+                if self._last_answer > self._look_due:
+                    self._look_round()
         # What this thread answered as a leader must not wait for another thread's turn.
         self._flush()
 
@@ -268,14 +271,11 @@ class Engine:
         try:
             events = [self._ready.popleft()]
         except IndexError:
-            events = []
-        if not events:
             if self.pending:
                 self._flush()
                 return
             events = self._wait(1)
-        if self._ready or self._later:
-            self._wake()  # this thread may be busy for long now, and the others wait for events
+        self._wake_for_leftovers()  # this thread may be busy for long now, and the others wait for events
         for descriptor, mask in events:
             self._handle(descriptor, mask)
         if self._turn_ended is not None:
@@ -361,8 +361,7 @@ class Engine:
         """The leader is in a long request: nobody's finished answer waits for it, and somebody else takes the lead."""
         if self.pending:
             self._flush()
-            if self._ready or self._later:
-                self._wake()
+            self._wake_for_leftovers()
         self.crew.replace(leader)
 
     # -- what connections call
@@ -436,8 +435,9 @@ class Engine:
     def leave(self, ended: float, seconds: float) -> None:
         """A thread is back from the application, after ``seconds``; ``ended`` by the performance counter."""
         self._last_answer = ended
-        if len(self.pending) < 2:
-            self._pending_since = ended - seconds
+        if len(self.pending) < 2:  # the first of those that leave together
+            due = ended - seconds + TURN_SECONDS
+            self._due = due if due < self._look_due else self._look_due
         self.requests += 1
         if self.requests >= self._max_requests > 0:
             self._max_requests = 0

@@ -34,31 +34,70 @@ def base_environ(
     }
 
 
-def environ_template(
-    base: Environ, fields: Fields, method: str, minor: int, address: str, port: str, scheme: str
-) -> Environ:
-    """The part of an environ that stays the same while a client repeats its method and its fields.
+class NoBody(io.BytesIO):
+    """``wsgi.input`` of the requests without a body, one for all: always at its end, whatever is done to it."""
 
-    ``base`` holds what is the same for every request on a listener; ``scheme`` is "" unless a trusted proxy told it.
+    def close(self) -> None:
+        """Others have it too."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """There is only one place in it."""
+        return 0
+
+    def write(self, data: Any, /) -> int:
+        """Raises UnsupportedOperation, as reading files do."""
+        raise io.UnsupportedOperation("wsgi.input is for reading")
+
+    def writelines(self, lines: Any, /) -> None:
+        """Raises UnsupportedOperation, as reading files do."""
+        self.write(lines)
+
+
+NO_BODY = NoBody()
+
+
+class Request:
+    """What is known of a request before its body: the ``template`` of its environ, and what the server has to heed.
+
+    The application gets a copy of the template.  A client that repeats its method and fields keeps the request, which
+    is ``aimed`` at another target then.
     """
-    environ = {**base, **fields}
-    environ["REQUEST_METHOD"] = method
-    environ["SERVER_PROTOCOL"] = "HTTP/1.1" if minor else "HTTP/1.0"
-    environ["REMOTE_ADDR"] = address
-    environ["REMOTE_PORT"] = port
-    if scheme:
-        environ["wsgi.url_scheme"] = scheme
-    return environ
 
+    __slots__ = ("head_only", "http11", "keep_alive", "target", "template")
 
-def make_environ(template: Environ, target: str, path: str, query: str, body: IO[bytes]) -> Environ:
-    """The environ of one request, a dict of its own."""
-    environ = template.copy()
-    environ["PATH_INFO"] = path if "%" not in path else unquote(path)
-    environ["QUERY_STRING"] = query
-    environ["RAW_URI"] = environ["REQUEST_URI"] = target
-    environ["wsgi.input"] = body
-    return environ
+    def __init__(
+        self,
+        base: Environ,
+        fields: Fields,
+        method: str,
+        minor: int,
+        keep_alive: bool,
+        address: str,
+        port: str,
+        scheme: str = "",
+    ) -> None:
+        """``base`` holds what is the same for every request on a listener; ``scheme`` is "" unless a trusted proxy told
+        it; ``keep_alive``: the client does not ask to close."""
+        self.head_only = method == "HEAD"
+        self.http11 = minor > 0
+        self.keep_alive = keep_alive
+        self.target = ""
+        template = self.template = {**base, **fields}
+        template["REQUEST_METHOD"] = method
+        template["SERVER_PROTOCOL"] = "HTTP/1.1" if minor else "HTTP/1.0"
+        template["REMOTE_ADDR"] = address
+        template["REMOTE_PORT"] = port
+        template["wsgi.input"] = NO_BODY
+        if scheme:
+            template["wsgi.url_scheme"] = scheme
+
+    def aim(self, target: str, path: str, query: str) -> None:
+        """``target`` as it was sent, and its parts."""
+        self.target = target
+        template = self.template
+        template["PATH_INFO"] = path if "%" not in path else unquote(path)
+        template["QUERY_STRING"] = query
+        template["RAW_URI"] = template["REQUEST_URI"] = target
 
 
 def unquote(path: str) -> str:

@@ -11,7 +11,7 @@ from logging import Logger
 from types import TracebackType
 from typing import Any, Protocol
 
-from server_core.gateway.environ import Environ, FileWrapper
+from server_core.gateway.environ import Environ, FileWrapper, Request
 from server_core.http.pages import error_page
 from server_core.http.response import (
     ASKS_CLOSE,
@@ -73,8 +73,8 @@ LARGE = 32768
 #: answers that never have a body (RFC 9110, 6.4.1), whatever the application yields
 _BODYLESS = ("204", "304")
 
-#: the last status and headers that were right, their lines, and the Content-Length in them or -1
-_said: tuple[str, list[tuple[str, str]], bytes, int] = ("", [], b"", -1)
+#: the last status and headers that were right, their lines, the Content-Length in them or -1, and: never a body?
+_said: tuple[str, list[tuple[str, str]], bytes, int, bool] = ("", [], b"", -1, False)
 
 
 class Response:
@@ -123,11 +123,12 @@ class Response:
             headers = list(headers)
         said = _said
         if status == said[0] and headers == said[1]:  # an application repeats itself: it has been judged already
-            self._lines, self._left = [said[2]], said[3]
+            self._lines, self._left, self._bodyless = said[2], said[3], said[4]
             self._added = self._server_lines.both
         else:
             self._judge(status, headers)
-        self._bodyless = self._head_only or status[:3] in _BODYLESS
+        if self._head_only:
+            self._bodyless = True
         self.status = status
         self.headers = headers
         return self._write
@@ -152,9 +153,10 @@ class Response:
             elif kind != DROPPED:
                 plain = False
                 added = self._special(line, kind, lines, added)
-        self._lines, self._left, self._added = lines, left, added
+        self._lines, self._left, self._added = b"".join(lines), left, added
+        self._bodyless = status[:3] in _BODYLESS
         if plain and added is both:
-            _said = (status, list(headers), b"".join(lines), left)
+            _said = (status, list(headers), self._lines, left, self._bodyless)
 
     def _special(self, line: bytes, kind: int, lines: list[bytes], added: bytes) -> bytes:
         """The application says what the server would have said: its word stands, and is not doubled."""
@@ -180,18 +182,16 @@ class Response:
             body = result[0] if len(result) == 1 else b"".join(result)  # type: ignore[index,arg-type]
             if type(body) is not bytes:
                 raise TypeError(f"the application's iterable gave {type(body).__name__}, not bytes")
-            size = len(body)
-            if (self._left == size or self._left < 0) and self.status and not self._bodyless:  # the usual answer
-                lines = self._head(size)
-                self.sent = size
-                self._ended = True
-                if size > LARGE:
-                    self._sink.send_large(b"".join(lines), body, self._keep_alive)
-                else:
-                    lines.append(body)
-                    self._sink.send_last(b"".join(lines), self._keep_alive)
-            else:
+            if self._left != len(body) or self._bodyless or not self._keep_alive or not self._http11:
                 self._send_whole(body)
+                return
+            # The usual answer: nothing to think about.
+            self.sent = size = self._left
+            self._head_sent = self._ended = True
+            if size > LARGE:
+                self._sink.send_large(b"".join((self._lines, self._added, b"\r\n")), body, True)
+            else:
+                self._sink.send_last(b"".join((self._lines, self._added, b"\r\n", body)), True)
             return
         if kind is FileWrapper and not self._head_sent and self._send_file(result):  # type: ignore[arg-type]
             return
@@ -219,45 +219,42 @@ class Response:
 
     # -- how it is put on the wire
 
-    def _head(self, length: int) -> list[bytes]:
-        """All header lines; ``length`` is the Content-Length to state when the application stated none, or -1."""
+    def _head(self, length: int) -> bytes:
+        """The whole head; ``length`` is the Content-Length to state when the application stated none, or -1."""
         if not self.status:
             raise RuntimeError("the application never called start_response (PEP 3333)")
-        lines = self._lines
+        framing = b""
         if self._left < 0:
             if length >= 0:
-                lines.append(b"Content-Length: %d\r\n" % length)
+                framing = b"Content-Length: %d\r\n" % length
             elif self._bodyless:
                 pass
             elif self._http11:
                 self._chunked = True
-                lines.append(CHUNKED)
+                framing = CHUNKED
             else:
                 self._keep_alive = False
-        if not self._keep_alive:
-            lines += (self._added, CLOSE, b"\r\n")
-        elif self._http11:
-            lines += (self._added, b"\r\n")
-        else:
-            lines += (self._added, KEEP_ALIVE, b"\r\n")
+        connection = CLOSE if not self._keep_alive else b"" if self._http11 else KEEP_ALIVE
         self._head_sent = True
-        return lines
+        return b"".join((self._lines, framing, self._added, connection, b"\r\n"))
 
     def _send_whole(self, body: bytes) -> None:
-        """The usual answer: all of it is there, so head and body leave in one piece."""
+        """All of the answer is there, so head and body leave in one piece."""
         size = len(body)
         if not self.status or self._bodyless:
             # What GET would state: an empty body in answer to HEAD, or a 304, says nothing of GET's.
-            lines = self._head(size if size and self._head_only and self.status[:3] not in _BODYLESS else -1)
+            body, head = b"", self._head(size if size and self._head_only and self.status[:3] not in _BODYLESS else -1)
         else:
             if self._left != size and self._left >= 0:
                 body = self._misfit(body, size)
                 size = len(body)
-            lines = self._head(size)
-            lines.append(body)
+            head = self._head(size)
             self.sent = size
         self._ended = True
-        self._sink.send_last(b"".join(lines), self._keep_alive)
+        if len(body) > LARGE:
+            self._sink.send_large(head, body, self._keep_alive)
+        else:
+            self._sink.send_last(head + body, self._keep_alive)
 
     def _misfit(self, body: bytes, size: int) -> bytes:
         if size > self._left:
@@ -286,9 +283,9 @@ class Response:
         if self._bodyless:
             if self._head_sent:
                 return False
-            self._sink.send_part(b"".join(self._head(-1)))
+            self._sink.send_part(self._head(-1))
             return True
-        parts = self._head(-1) if not self._head_sent else []
+        head = self._head(-1) if not self._head_sent else b""
         if self._left >= 0:
             if len(block) > self._left:
                 self._log.error("The application sent more bytes than its Content-Length: cut there.")
@@ -296,10 +293,9 @@ class Response:
             self._left -= len(block)
         self.sent += len(block)
         if self._chunked:
-            parts += (b"%x\r\n" % len(block), block, b"\r\n")
+            data = b"%b%x\r\n%b\r\n" % (head, len(block), block)
         else:
-            parts.append(block)
-        data = b"".join(parts) if len(parts) > 1 else block
+            data = head + block if head else block
         if whole and self._left == 0:
             self._ended = True
             self._sink.send_last(data, self._keep_alive)
@@ -317,7 +313,7 @@ class Response:
             self._too_short(count)
         elif self._left >= 0:
             count = self._left
-        self._sink.send_part(b"".join(self._head(count)))
+        self._sink.send_part(self._head(count))
         self._left = 0
         self.sent = count
         if count:
@@ -338,22 +334,21 @@ class Response:
         self._sink.send_last(LAST_CHUNK if self._chunked else b"", self._keep_alive)
 
 
-def respond(application: WSGIApplication, environ: Environ, response: Response, log: Logger) -> None:
+def respond(application: WSGIApplication, request: Request, environ: Environ, response: Response, log: Logger) -> None:
     """Call the application and send its answer; whatever it raises is logged and answered, never passed on.
 
     SystemExit and KeyboardInterrupt raised by the application end one request, not the worker.
     """
     result: Iterable[bytes] = ()
-    method, target = environ["REQUEST_METHOD"], environ["RAW_URI"]  # now: the application may empty its environ
-    accept = environ.get("HTTP_ACCEPT", "")
+    target = request.target  # now: when it is answered, the client's next request may aim at another one
     try:
         result = application(environ, response.start_response)
         response.send(result)
     except ClientGone:
-        fail(response, accept)
+        fail(response, request)
     except BaseException:
-        log.exception("Error in the application at %s %s", method, target)
-        fail(response, accept)
+        log.exception("Error in the application at %s %s", request.template["REQUEST_METHOD"], target)
+        fail(response, request)
     finally:
         if type(result) is not list:
             close = getattr(result, "close", None)
@@ -361,12 +356,12 @@ def respond(application: WSGIApplication, environ: Environ, response: Response, 
                 try:
                     close()
                 except BaseException:
-                    log.exception("Error in close() at %s %s", method, target)
+                    log.exception("Error in close() at %s %s", request.template["REQUEST_METHOD"], target)
 
 
-def fail(response: Response, accept: str) -> None:
+def fail(response: Response, request: Request) -> None:
     """End a failed answer; a client that is gone does not need it."""
     try:
-        response.fail(accept)
+        response.fail(request.template.get("HTTP_ACCEPT", ""))
     except ClientGone:
         pass

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from server_core.gateway.environ import base_environ, environ_template, make_environ
+from server_core.gateway.environ import Request, base_environ
 from server_core.gateway.wsgi import ClientGone, Response, ServerLines, respond
 
 Event = tuple[Any, ...]
@@ -127,20 +127,28 @@ def server_lines() -> ServerLines:
 BASE = base_environ("house.example", "8000", "house/1", multithread=False, multiprocess=True, errors=io.StringIO())
 
 
-def environ(
+def request(
     method: str = "GET",
     target: str = "/",
     minor: int = 1,
-    body: IO[bytes] | None = None,
     address: str = "192.0.2.7",
     port: str = "4711",
     scheme: str = "",
     **fields: str,
-) -> dict[str, Any]:
-    """The environ of a request."""
+) -> Request:
+    """A request to this house."""
+    made = Request(BASE, {"HTTP_HOST": "house.example", **fields}, method, minor, True, address, port, scheme)
     path, _, query = target.partition("?")
-    template = environ_template(BASE, {"HTTP_HOST": "house.example", **fields}, method, minor, address, port, scheme)
-    return make_environ(template, target, path, query, body or io.BytesIO())
+    made.aim(target, path, query)
+    return made
+
+
+def environ(*words: Any, body: IO[bytes] | None = None, **options: Any) -> dict[str, Any]:
+    """The environ of a request, as the application gets it."""
+    made = request(*words, **options).template.copy()
+    if body is not None:
+        made["wsgi.input"] = body
+    return made
 
 
 def ask(
@@ -151,6 +159,7 @@ def ask(
     minor: int = 1,
     keep_alive: bool = True,
     sink: RecordingSink | None = None,
+    body: IO[bytes] | None = None,
     **options: Any,
 ) -> Told:
     """One request."""
@@ -159,5 +168,6 @@ def ask(
     collector = Collector()
     log.addHandler(collector)
     response = Response(sink, server_lines(), log, method == "HEAD", bool(minor), keep_alive)
-    respond(application, environ(method, target, minor, **options), response, log)
+    asked = request(method, target, minor, **options)
+    respond(application, asked, asked.template | ({"wsgi.input": body} if body else {}), response, log)
     return Told(sink, response, collector.records)

@@ -76,6 +76,22 @@ class TestPersistence:
         told = json.loads(wire.get("/told", version="1.0").reply().body)
         assert told["SERVER_PROTOCOL"] == "HTTP/1.0"
 
+    def test_a_request_said_again_is_the_same_whatever_came_between(self, wire: Wire):
+        first = json.loads(wire.get("/told?1", "X-A: 1").reply().body)
+        between: list[tuple[bytes, str]] = [
+            (request("/1", "X-A: 1", method="HEAD"), "HEAD"),
+            (request("/echo", "X-A: 1", "Content-Length: 2", method="POST", body=b"ab"), "POST"),
+            (request("/told?2", "X-A: 1"), "GET"),
+            (request("http://other.example/told?1", "X-A: 1"), "GET"),
+            (request("/told?1", "X-A: 1", "Connection: keep-alive", version="1.0"), "GET"),
+        ]
+        for data, method in between:
+            wire.send(data).reply(method)
+            assert json.loads(wire.get("/told?1", "X-A: 1").reply().body) == first
+        wire.send(request("/told?3", "X-A: 1") + request("/told?1", "X-A: 1"))
+        assert [json.loads(wire.reply().body)["QUERY_STRING"] for _ in range(2)] == ["3", "1"]
+        assert json.loads(wire.get("/told?1", "X-A: 1").reply().body) == first
+
     def test_a_body_is_expected_again_when_the_same_head_is_sent_again(self, wire: Wire):
         for body in (b"abc", b"def"):
             assert wire.send(request("/echo", "Content-Length: 3", method="POST", body=body)).reply().body == body
