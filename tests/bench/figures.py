@@ -254,7 +254,19 @@ def ratio(row: Row | None, other: Row | None) -> float | None:
     """How many times the other's rate; None unless both have a figure that counts."""
     if row is None or other is None or not row.counts or not other.counts:
         return None
-    return row.rate / other.rate if other.rate else None
+    return compare(row.rates, other.rates)
+
+
+def compare(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+    """How many times theirs ours are.
+
+    The median of the ratios of the rounds: in a round the servers follow each other at once, so that a machine that is
+    slow for a while is slow for all of them.  Where there are not as many rounds of both, the ratio of the medians.
+    """
+    if len(ours) == len(theirs) and all(theirs):
+        return median(mine / other for mine, other in zip(ours, theirs, strict=True))
+    other = median(theirs)
+    return median(ours) / other if other else None
 
 
 PER_REQUEST = "per request"  # the unit of system calls

@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from figures import Fact, Row, find
+from figures import Fact, Round, Row, compare, find
 from peers import GRANIAN, GTHREAD, ONE_FLEET, SYNC, WAITING, WSGI_PEERS
 
 SHOP_MEMORY, SHOP_START, SHOP_RELOAD, IDLE = "shop memory", "shop start", "shop reload", "idle connection"
 PRELOADED = "gunicorn gthread --preload"
 
 # figure -> where it is in a row; a rate must be at least what is promised, all others at most
-_FIGURES: dict[str, Callable[[Row], float | None]] = {
-    "rate": lambda row: row.rate,
-    "p50": lambda row: row.p50_ms,
-    "p99": lambda row: row.p99_ms,
-    "memory": lambda row: row.worker_mb,
-    "balance": lambda row: row.balance,
+_FIGURES: dict[str, Callable[[Round], float | None]] = {
+    "rate": lambda one: one.load.rate,
+    "p50": lambda one: one.load.p50_ms,
+    "p99": lambda one: one.load.p99_ms,
+    "memory": lambda one: one.worker_mb,
+    "balance": lambda one: one.balance,
 }
 _WORDS = {"p50": "p50", "p99": "p99", "memory": "memory of a worker", "balance": "fullest worker", "fact": ""}
 
@@ -141,29 +141,30 @@ def judge(floor: Floor, rows: Iterable[Row], facts: Sequence[Fact] = ()) -> Verd
         # Our own failure is a floor missed; a peer's failure proves nothing either way.
         return Verdict(floor, None, False if reason.failed else None, str(reason))
     try:
-        theirs = _figure(floor, floor.peer, floor.against or floor.workload, known, facts) if floor.peer else 1.0
+        theirs = _figure(floor, floor.peer, floor.against or floor.workload, known, facts) if floor.peer else [1.0]
     except _Unknown as reason:
         return Verdict(floor, None, None, str(reason))
-    if not theirs:
+    measured = compare(ours, theirs)
+    if measured is None:
         return Verdict(floor, None, None, f"{floor.peer} has nothing to compare with")
-    measured = ours / theirs
     return Verdict(floor, measured, measured >= floor.times if floor.of == "rate" else measured <= floor.times)
 
 
-def _figure(floor: Floor, server: str, workload: str, rows: Sequence[Row], facts: Sequence[Fact]) -> float:
+def _figure(floor: Floor, server: str, workload: str, rows: Sequence[Row], facts: Sequence[Fact]) -> list[float]:
+    """That of each round."""
     if floor.of == "fact":
         fact = next((fact for fact in facts if (fact.server, fact.name) == (server, workload)), None)
         if fact is None:
             raise _Unknown("not measured")
         if fact.value is None:
             raise _Unknown(f"{server} failed: {fact.failure}", failed=True)
-        return fact.value
+        return fact.values
     row = find(rows, server, workload, floor.connections)
     if row is None:
         raise _Unknown("not measured")
     if not row.counts:
         raise _Unknown(f"{server} failed: {row.failure}" if row.failure else f"{server} made errors", failed=True)
-    value = _FIGURES[floor.of](row)
-    if value is None:
+    values = [value for one in row.rounds if (value := _FIGURES[floor.of](one)) is not None]
+    if not values:
         raise _Unknown(f"{_WORDS[floor.of]} of {server} was not readable")
-    return value
+    return values

@@ -244,8 +244,18 @@ def test_requests_per_cpu_second_do_not_fall_when_others_take_the_core() -> None
     assert Row("x", "", "plaintext", 32, [crowded]).core_share == 0.5
 
 
-def test_a_ratio_is_taken_between_medians() -> None:
+def test_a_ratio_is_the_median_of_those_of_the_rounds() -> None:
+    assert ratio(a_row("a", 300, 100, 210), a_row("b", 100, 50, 140)) == 2  # that of the medians is 2.1
+
+
+def test_a_ratio_is_taken_between_medians_where_there_are_not_as_many_rounds_of_both() -> None:
     assert ratio(a_row("a", 300, 100, 200), a_row("b", 100)) == 2
+
+
+def test_a_floor_is_judged_by_the_ratios_of_the_rounds() -> None:
+    floor = Floor("plaintext", "a", "b", 2)
+    verdict = judge(floor, [a_row("a", 300, 100, 210), a_row("b", 100, 50, 140)])
+    assert (verdict.measured, verdict.reached) == (2, True)
 
 
 def test_one_error_in_one_round_disqualifies_the_whole_row() -> None:
