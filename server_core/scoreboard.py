@@ -1,7 +1,7 @@
-"""Shared memory with one slot for each worker: what it is and when it last showed a sign of life.
+"""Shared memory with one slot for each worker: what it is, when it last showed a sign of life, what it holds.
 
-Written by the worker about once a second, read by the arbiter at any time; survives the worker.  No locks: each field
-has one writer, and each is written in one piece.
+Written by the worker, read by the arbiter and the other workers at any time; survives the worker.  No locks: each field
+has one writer, and each is written in one piece.  Nobody relies on what is read: the application can write there too.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from typing import NamedTuple
 
 _SLOT = struct.Struct("=qddQ")
 _SLOT_BYTES = 64
+# Of the 32-bit words of a slot: how many connections this worker has, and one more; 0 when it takes none.
+_SLOT_WORDS = _SLOT_BYTES // 4
+_HELD = _SLOT.size // 4
+#: a worker compares itself with no more slots than that, because it does so often
+MOST_COMPARED = 16
 
 
 class Score(NamedTuple):
@@ -59,6 +64,39 @@ class Scoreboard:
         """Fill a slot; by its worker, or by the arbiter before that worker exists."""
         _SLOT.pack_into(self._memory, slot * _SLOT_BYTES, *score)
 
+    def clear(self, slot: int) -> None:
+        """There is no worker in this slot; by the arbiter."""
+        self._memory[slot * _SLOT_BYTES : (slot + 1) * _SLOT_BYTES] = bytes(_SLOT_BYTES)
+
+    def share(self, slot: int) -> Share:
+        """For the worker in ``slot``: what it holds beside the others."""
+        return Share(memoryview(self._memory).cast("I"), slot, min(MOST_COMPARED, self.slots))
+
     def read(self, slot: int) -> Score:
         """What a slot says."""
         return Score(*_SLOT.unpack_from(self._memory, slot * _SLOT_BYTES))
+
+
+class Share:
+    """How many connections a worker has, beside the others that take connections too."""
+
+    def __init__(self, words: memoryview[int], slot: int, slots: int) -> None:
+        self._words = words
+        self._mine = slot * _SLOT_WORDS + _HELD
+        self._all = words[_HELD : slots * _SLOT_WORDS : _SLOT_WORDS]
+        self._slot = slot
+
+    def tell(self, connections: int) -> None:
+        """This worker has so many now."""
+        self._words[self._mine] = connections + 1
+
+    def retire(self) -> None:
+        """This worker takes no connections any more."""
+        self._words[self._mine] = 0
+
+    def fewest(self) -> int | None:
+        """The number of connections of that other worker which has the fewest; None when there is no other."""
+        others = self._all.tolist()
+        if self._slot < len(others):
+            others[self._slot] = 0
+        return min(filter(None, others), default=0) - 1 if any(others) else None

@@ -285,6 +285,7 @@ class Arbiter:
 
     def _worker_died(self, worker: Worker, status: int | None) -> None:
         del self._workers[worker.slot]
+        self._scoreboard.clear(worker.slot)
         for message in worker.reports.read():
             self._hear_worker(worker, message)
         worker.close()

@@ -10,11 +10,14 @@ from logging import Logger
 from threading import Lock
 from time import monotonic
 
+from server_core.engine.clients import Clients
 from server_core.engine.poller import Poller
 from server_core.engine.site import Site
 
 #: how often it is told, at most, that there is no room
 COMPLAINT_SECONDS = 60.0
+#: so long new connections are left to another worker that has fewer, if it takes them
+DEFER_SECONDS = 0.001
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -22,7 +25,7 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Acceptor:
     """``sites`` by descriptor, as long as they are open; ``admit(socket, peer, site)`` gets each new connection.
 
-    While ``full`` says so, new connections stay in the queue.
+    While ``full`` says so, new connections stay in the queue; ``clients`` knows how many should be taken at once.
     ``exclusive`` says that one waiting worker is enough to be told of a new connection: it will certainly have a
     thread for it.  Otherwise all that are idle are told, and the quickest takes it.
     """
@@ -33,6 +36,7 @@ class Acceptor:
         poller: Poller,
         admit: Callable[[socket.socket, object, Site], None],
         full: Callable[[], bool],
+        clients: Clients,
         exclusive: bool,
         log: Logger,
     ) -> None:
@@ -44,16 +48,40 @@ class Acceptor:
         self._poller = poller
         self._admit = admit
         self._full = full
+        self._clients = clients
         self._exclusive = exclusive
         self._log = log
         self.paused: list[int] = []
+        #: seconds, while a site is left to the other workers; 0 when none is
+        self.deferred = 0.0
+        self._insists = False
         self._next_complaint = 0.0
         self._lock = Lock()  # several threads may find at once that there is no descriptor left
         for descriptor in self.sites:
             poller.add_listener(descriptor, exclusive)
 
+    def take(self, descriptor: int, busy: bool) -> None:
+        """Accept connections, and leave the other workers their share; ``busy``: the turn was full of work."""
+        share = self._clients.next_share()
+        if self._insists:
+            self._insists = False
+        elif share < 1 and not self._exclusive:  # of several threads none knows when the others look again
+            self.deferred = DEFER_SECONDS
+            self._take_out(descriptor)
+            return
+        # Whoever still waits after a turn full of work found no idle worker, so take several then.
+        for _ in range(max(share, 1) if busy else 1):
+            if not self.accept(descriptor):
+                break
+
+    def insist(self) -> None:
+        """Somebody else has had the time to take what was left to the others."""
+        self.deferred = 0.0
+        self._insists = True
+        self.resume()
+
     def accept(self, descriptor: int) -> bool:
-        """Accept one connection, and leave the others their share; True when there may be more."""
+        """Accept one connection; True when there may be more."""
         site = self.sites.get(descriptor)
         if site is None:  # closed by another thread just now
             return False

@@ -1,4 +1,5 @@
-"""Knows all connections of a worker: how many there may be, whose time is over, and who has to go for another one.
+"""Knows all connections of a worker: how many there may be, and how many more than its share; whose time is over, and
+who has to go for another one.
 
 What a connection does when its time is over is its own business.
 """
@@ -10,6 +11,7 @@ from time import monotonic
 from server_core.engine.connection import Connection
 from server_core.engine.outlet import LINGER, WRITE
 from server_core.process import give_memory_back
+from server_core.scoreboard import Share
 
 #: so many deadlines are met in one go, and other clients have their turn before the next
 EXPIRES_AT_ONCE = 200
@@ -21,18 +23,49 @@ MOST_TRIES = 500
 FULL_SECONDS = 0.1
 #: so many more are kept for a while, relatively and at least, to be told that there is no room
 SPARE_PART, SPARE = 1 / 8, 16
+#: of new connections that still wait after a turn full of work, so many are taken at once, if no other worker should
+AT_ONCE = 32
+#: a worker that has no more connections than any other takes so many
+SPREAD = 4
 #: that many connections leave a mark on the memory of the process when they go
 MANY = 500
 
 
 class Clients(dict[int, Connection]):
-    """Connections by descriptor, at most ``most`` of them."""
+    """Connections by descriptor, at most ``most`` of them; ``share`` knows those of other workers, if there are any."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, share: Share | None = None) -> None:
         super().__init__()
         self.most = most
+        self._share = share
         self._nobody_until = 0.0
         self._peak = 0
+
+    def add(self, connection: Connection) -> None:
+        """A new one."""
+        self[connection.descriptor] = connection
+        if self._share is not None:
+            self._share.tell(len(self))
+
+    def forget(self, descriptor: int) -> None:
+        """It closes."""
+        self.pop(descriptor, None)
+        if self._share is not None:
+            self._share.tell(len(self))
+
+    def retire(self) -> None:
+        """No new ones are taken any more: the other workers need not compare themselves."""
+        if self._share is not None:
+            self._share.retire()
+            self._share = None
+
+    def next_share(self) -> int:
+        """How many new connections this worker should take at once: the more, the fewer it has beside the others.
+
+        Below 1 when somebody else has so few that this worker should leave them all to it.
+        """
+        fewest = self._share.fewest() if self._share is not None else None
+        return AT_ONCE if fewest is None else min(AT_ONCE, SPREAD + fewest + fewest // 8 - len(self))
 
     def full(self) -> bool:
         """Is there no room for another connection, not even by closing some that wait for their client?"""

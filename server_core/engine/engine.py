@@ -41,11 +41,11 @@ from server_core.http.head import HeadLimits
 from server_core.http.response import http_date
 from server_core.listeners import peer_of
 from server_core.process import give_memory_back
+from server_core.scoreboard import Share
 from server_core.settings import Limits, Proxy, Timeouts
 
 #: an answer of this turn waits no longer than this for the others
 TURN_SECONDS = 0.001
-ACCEPTS_PER_BUSY_TURN = 32
 #: how long a kept-alive connection may still bring a request after draining began
 DRAIN_IDLE_SECONDS = 0.5
 #: how long a refused client may still send then
@@ -77,6 +77,7 @@ class Engine:
         *,
         server: str | None = None,
         worker_connections: int = 0,
+        share: Share | None = None,
         record: Callable[[Exchange], None] | None = None,
         turn_ended: Callable[[], None] | None = None,
         beat: Callable[[], None] = lambda: None,
@@ -109,7 +110,7 @@ class Engine:
         self._beat = beat
         self._max_requests = max_requests
         self._limit_reached = limit_reached
-        self.connections = Clients(worker_connections or limits.worker_connections)
+        self.connections = Clients(worker_connections or limits.worker_connections, share)
         self._told_not_believed = False
         self._ready: deque[tuple[int, int]] = deque()
         self._later: deque[tuple[int, int]] = deque()  # those who had their turn and have more to do
@@ -130,7 +131,7 @@ class Engine:
         # descriptors that are no connections
         self._refuses = limits.full_policy == "refuse"
         full = self.connections.overfull if self._refuses else self.connections.full
-        self._acceptor = Acceptor(sites, self._poller, self._admit, full, threads > 1, log)
+        self._acceptor = Acceptor(sites, self._poller, self._admit, full, self.connections, threads > 1, log)
         self._readers: dict[int, Callable[[], None]] = {}
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
@@ -153,6 +154,7 @@ class Engine:
         """Answer what has come, take nothing more, then return from ``serve``.  May be called by a signal handler."""
         self._draining = True
         self.keeps_alive = False
+        self.connections.retire()
         self.linger_seconds = DRAIN_LINGER_SECONDS
         self.last_chance_seconds = DRAIN_TICK_SECONDS
         self._next_tick = 0.0
@@ -286,8 +288,11 @@ class Engine:
     def _wait(self, most: int) -> Events:
         """What there is to do next, ``most`` of it (-1: all).  Who comes anew goes before those who had a turn."""
         later = self._later
-        events = self._poll(0 if later or self._places.wanted else self._pause, most)
+        pause = self._acceptor.deferred or self._pause
+        events = self._poll(0 if later or self._places.wanted else pause, most)
         now = self.now = monotonic()
+        if self._acceptor.deferred:
+            self._acceptor.insist()
         if now >= self._next_tick and self._tick_lock.acquire(False):
             try:
                 self._tick(now)
@@ -320,27 +325,22 @@ class Engine:
                 # Last of all: if a request of this turn takes long, an idle worker takes the new connections.
                 self._ready.append((descriptor, 0))
             else:
-                # Whoever still waits after a turn full of work found no idle worker, so take several then.
-                for _ in range(1 if mask else ACCEPTS_PER_BUSY_TURN):
-                    if not self._acceptor.accept(descriptor):
-                        break
+                self._acceptor.take(descriptor, busy=not mask)
         elif descriptor in self._readers:
             self._readers[descriptor]()
 
     def _admit(self, sock: socket.socket, peer: object, site: Site) -> None:
         connections = self.connections
-        no_room = False
-        if len(connections) >= connections.most:
-            no_room = self._refuses and connections.full()
-            if not no_room:
-                connections.make_room()
+        no_room = self._refuses and connections.full()
+        if not no_room:
+            connections.make_room()
         address, port = peer_of(peer)
         connection = Connection(self, sock, address, port, site, self.now)
         if self._draining:
             connection.deadline = self.now + DRAIN_IDLE_SECONDS
         if no_room:
             connection.claim(False)  # before anybody else can know of it
-        connections[connection.descriptor] = connection
+        connections.add(connection)
         self._add_connection(connection.descriptor)
         if no_room:
             connection.turn_away()
@@ -417,7 +417,7 @@ class Engine:
 
     def forget(self, descriptor: int) -> None:
         """The connection closes."""
-        self.connections.pop(descriptor, None)
+        self.connections.forget(descriptor)
         if self._acceptor.paused:
             self._acceptor.resume()
 

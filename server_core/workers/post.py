@@ -142,6 +142,7 @@ class Post:
             self.log,
             server=settings.responses.server_header,
             worker_connections=connections,
+            share=self.scoreboard.share(self.slot),
             record=access_log.record if access_log else None,
             turn_ended=access_log.flush if access_log else None,
             beat=beat,

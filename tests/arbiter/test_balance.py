@@ -1,0 +1,100 @@
+"""How the workers share new connections: evenly while all take some, and without waiting for one that does not."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import Counter
+from contextlib import ExitStack
+
+import pytest
+from live import eventually
+from scenes import ask, at_work
+
+from server_core.engine.clients import AT_ONCE, SPREAD, Clients
+from server_core.scoreboard import Score, Scoreboard
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: house\r\n\r\n"
+
+
+def answered_by(visitor: socket.socket) -> int:
+    """Ask on a kept connection; the process that answers says its number."""
+    visitor.sendall(REQUEST)
+    answer = b""
+    while b"\r\n\r\n" not in answer or answer.endswith(b"\r\n\r\n"):
+        answer += visitor.recv(4096)
+    return int(answer.rpartition(b"\r\n\r\n")[2])
+
+
+# -- what the workers know of each other
+
+
+@pytest.fixture
+def board() -> Scoreboard:
+    return Scoreboard(8)
+
+
+def test_who_is_alone_has_nobody_to_compare_with(board: Scoreboard):
+    share = board.share(1)
+    share.tell(100)
+    assert share.fewest() is None
+
+
+def test_the_fewest_are_those_of_another_worker_that_takes_connections(board: Scoreboard):
+    shares = [board.share(slot) for slot in (1, 2, 3)]
+    for share, connections in zip(shares, (5, 7, 0), strict=True):
+        share.tell(connections)
+    assert [share.fewest() for share in shares] == [0, 0, 5]
+    shares[2].retire()
+    assert [share.fewest() for share in shares] == [7, 5, 5]
+    board.clear(1)
+    assert shares[1].fewest() is None
+
+
+def test_signs_of_life_and_connections_do_not_touch_each_other(board: Scoreboard):
+    board.share(2).tell(2**32 - 2)
+    board.write(2, Score(1, 2.0, 3.0, 4))
+    board.write(3, Score(2**40, 2.0, 3.0, 2**50))
+    assert board.share(1).fewest() == 2**32 - 2
+    board.share(1).tell(0)
+    assert board.read(2) == (1, 2.0, 3.0, 4)
+
+
+def test_a_worker_takes_the_more_the_fewer_it_has(board: Scoreboard):
+    other, clients = board.share(1), Clients(1000, board.share(2))
+    assert clients.next_share() == AT_ONCE  # there is no other
+    other.tell(0)
+    assert clients.next_share() == SPREAD
+    other.tell(10)
+    assert clients.next_share() == SPREAD + 11
+    other.tell(500)
+    assert clients.next_share() == AT_ONCE
+    clients.retire()
+    assert clients.next_share() == AT_ONCE
+
+
+# -- on real workers
+
+
+def test_connections_that_come_together_are_shared_by_all_workers(serve):
+    server = serve("-w", "2", "simple:app")
+    eventually(lambda: len({server.get().text for _ in range(8)}) == 2)  # both are ready
+    with ExitStack() as stack:
+        visitors = [stack.enter_context(server.connect()) for _ in range(64)]
+        held = Counter(answered_by(visitor) for visitor in visitors)
+    assert sorted(held) == sorted(at_work(server))
+    assert max(held.values()) <= 64 / 2 * 1.2, held
+
+
+def test_a_worker_that_takes_none_holds_up_nobody(serve, gate):
+    """It hangs in a request, and has far fewer connections than the other."""
+    server = serve("-w", "2", "gate:app", env=gate.env)
+    answer = ask(server, "/gate")
+    stuck = gate.wait()
+    with ExitStack() as stack:
+        began = time.monotonic()
+        visitors = [stack.enter_context(server.connect()) for _ in range(200)]
+        assert stuck not in {answered_by(visitor) for visitor in visitors}
+        assert time.monotonic() - began < 3
+    gate.open()
+    assert answer.result().text == str(stuck)
