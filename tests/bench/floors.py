@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from figures import Fact, Round, Row, compare, find
 from peers import GRANIAN, GTHREAD, ONE_FLEET, SYNC, WAITING, WSGI_PEERS
 
-SHOP_MEMORY, SHOP_START, SHOP_RELOAD, IDLE = "shop memory", "shop start", "shop reload", "idle connection"
+SHOP_IDLE, SHOP_MEMORY = "shop memory, idle", "shop memory, visited"
+SHOP_START, SHOP_RELOAD, IDLE = "shop start", "shop reload", "idle connection"
 PRELOADED = "gunicorn gthread --preload"
 
 # figure -> where it is in a row; a rate must be at least what is promised, all others at most
@@ -101,7 +102,8 @@ FLOORS = (
             Floor(workload, SYNC, "", 1.2, of="balance", connections=64),
         )
     ),
-    Floor(SHOP_MEMORY, SYNC, "gunicorn gthread", 0.5, of="fact", connections=0),
+    Floor(SHOP_IDLE, SYNC, "gunicorn gthread", 0.5, of="fact", connections=0),
+    Floor(SHOP_IDLE, SYNC, GRANIAN, 1, of="fact", connections=0),
     Floor(SHOP_MEMORY, SYNC, GRANIAN, 1, of="fact", connections=0),
     Floor(SHOP_START, SYNC, "gunicorn gthread", 1, of="fact", connections=0),
     Floor(SHOP_RELOAD, SYNC, "gunicorn gthread", 1, of="fact", connections=0),

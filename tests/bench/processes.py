@@ -38,6 +38,7 @@ from peers import BODY, Server, Workload
 START_LIMIT = 20.0  # seconds until the first right answer
 STOP_LIMIT = 3.0  # seconds to stop when asked; then it is killed
 _PAUSE = 0.02
+_REST, _MOVED_MB = 2.0, 0.2  # a server that has moved less than that for so many seconds is at rest
 _GLANCE = 0.005  # between two looks at a server that is starting
 _STEADY = Path(__file__).with_name("steady.py")
 _PLAIN = Workload("", "")
@@ -87,8 +88,14 @@ class Running:
 
 @contextmanager
 def running(
-    bench: Bench, server: Server, application: str, given: Workload = _PLAIN, right: Right | None = None
+    bench: Bench,
+    server: Server,
+    application: str,
+    given: Workload = _PLAIN,
+    right: Right | None = None,
+    unasked: bool = False,
 ) -> Iterator[Running]:
+    """A server that is ready: it has answered, or, ``unasked``, all its workers are there and have come to rest."""
     port = _free_port()
     if server.config:
         server.config_file(bench.files).write_text(server.config_text(port, given.workers, bench.files))
@@ -108,8 +115,12 @@ def running(
         except OSError as error:
             raise Failed(f"cannot be started: {error.strerror}") from error
     try:
-        keeps_alive, answered = _await_answer(process, port, log, right or Right())
-        yield Running(server, process.pid, port, keeps_alive, answered - began)
+        if unasked:
+            _await_rest(process, given.workers, log)
+            yield Running(server, process.pid, port, True, time.monotonic() - began)
+        else:
+            keeps_alive, answered = _await_answer(process, port, log, right or Right())
+            yield Running(server, process.pid, port, keeps_alive, answered - began)
     finally:
         _stop(process)
 
@@ -222,6 +233,22 @@ def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path, right:
             return _answers_right(port, max(deadline - time.monotonic(), _PAUSE), right)
         time.sleep(_GLANCE)
     raise Failed(f"gave no answer within {START_LIMIT:g} s: {_said(log)}")
+
+
+def _await_rest(process: subprocess.Popen[bytes], workers: int, log: Path) -> None:
+    """Waits until all workers are there and no memory has moved for a while."""
+    deadline = time.monotonic() + START_LIMIT
+    seen, since = 0.0, time.monotonic()
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise Failed(f"ended with status {process.returncode} while starting: {_said(log)}")
+        now = tree_mb(process.pid)
+        if abs(now - seen) > _MOVED_MB or len(members(process.pid)) <= workers:
+            seen, since = now, time.monotonic()
+        elif time.monotonic() - since > _REST:
+            return
+        time.sleep(_PAUSE)
+    raise Failed(f"did not come to rest within {START_LIMIT:g} s: {_said(log)}")
 
 
 def _answers_right(port: int, patience: float, right: Right) -> tuple[bool, float]:

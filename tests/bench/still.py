@@ -21,7 +21,7 @@ from pathlib import Path
 
 from environment import Environment, tell
 from figures import PER_REQUEST, Fact, complaint, established, parse_strace
-from floors import IDLE, PRELOADED, SHOP_MEMORY, SHOP_RELOAD, SHOP_START
+from floors import IDLE, PRELOADED, SHOP_IDLE, SHOP_MEMORY, SHOP_RELOAD, SHOP_START
 from peers import GRANIAN, GTHREAD, ONE_FLEET, SYNC, WORKLOADS, Server, Workload
 from processes import Bench, Failed, Right, Running, load, members, running, tree_mb, workers_of
 
@@ -85,14 +85,16 @@ def _shop(setting: Setting, problem: str) -> Iterator[Fact]:
         servers.append(replace(server, name=PRELOADED, command=server.command + " --preload"))
     for server in servers:
         memory, start = setting.fact(SHOP_MEMORY, "MB", server), setting.fact(SHOP_START, "s", server)
-        again = setting.fact(SHOP_RELOAD, "s", server)
-        for fact in (memory, start, again):
+        again, idle = setting.fact(SHOP_RELOAD, "s", server), setting.fact(SHOP_IDLE, "MB", server)
+        for fact in (idle, memory, start, again):
             fact.failure = fact.failure or problem
         for number in range(1, setting.rounds + 1):
             if memory.failure:
                 break
             tell(f"shop, {server.name}, round {number} of {setting.rounds}")
             try:
+                with running(setting.bench, server, SHOP.module, SHOP, unasked=True) as target:
+                    idle.values.append(tree_mb(target.root))
                 with running(setting.bench, server, SHOP.module, SHOP, SHOP_RIGHT) as target:
                     start.values.append(target.seconds)
                     for _ in range(VISITS):
@@ -102,7 +104,8 @@ def _shop(setting: Setting, problem: str) -> Iterator[Fact]:
                     if server.name in RELOADED:
                         again.values.append(_reload(target))
             except (Failed, OSError) as failure:
-                memory.failure = start.failure = again.failure = str(failure)
+                idle.failure = memory.failure = start.failure = again.failure = str(failure)
+        yield idle
         yield memory
         yield start
         if server.name in RELOADED:
