@@ -13,7 +13,7 @@ from server_core.engine.poller import HANGUP
 from server_core.engine.site import Site
 from server_core.engine.spool import Spool
 from server_core.errors import ProtocolError
-from server_core.exchange import Exchange
+from server_core.exchange import Exchange, exchange_of
 from server_core.gateway.environ import Request
 from server_core.gateway.wsgi import Response, respond
 from server_core.http.fields import Fields, combine
@@ -349,7 +349,8 @@ class Connection(Outlet):
         ended = perf_counter()
         engine.leave(ended, ended - started)
         if engine.record is not None:
-            engine.record(Exchange(environ, response.status, response.headers, response.sent, time(), ended - started))
+            told = (environ, response.status, response.headers, response.sent, time(), ended - started)
+            engine.record(exchange_of(told))
 
     # -- ending
 
