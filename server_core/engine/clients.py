@@ -23,8 +23,9 @@ MOST_TRIES = 500
 FULL_SECONDS = 0.1
 #: so many more are kept for a while, relatively and at least, to be told that there is no room
 SPARE_PART, SPARE = 1 / 8, 16
-#: of new connections that still wait after a turn full of work, so many are taken at once, if no other worker should
-AT_ONCE = 32
+#: of new connections that still wait after a turn full of work, as many are taken at once as there are already, within
+#: these bounds: who comes new is not served later than others because there are many of them
+AT_ONCE, MOST_AT_ONCE = 32, 256
 #: a worker that has no more connections than any other takes so many
 SPREAD = 4
 #: that many connections leave a mark on the memory of the process when they go
@@ -64,8 +65,9 @@ class Clients(dict[int, Connection]):
 
         Below 1 when somebody else has so few that this worker should leave them all to it.
         """
+        most = min(max(AT_ONCE, len(self)), MOST_AT_ONCE)
         fewest = self._share.fewest() if self._share is not None else None
-        return AT_ONCE if fewest is None else min(AT_ONCE, SPREAD + fewest + fewest // 8 - len(self))
+        return most if fewest is None else min(most, SPREAD + fewest + fewest // 8 - len(self))
 
     def full(self) -> bool:
         """Is there no room for another connection, not even by closing some that wait for their client?"""

@@ -78,19 +78,19 @@ class Connection(Outlet):
             self._go_on(mask)
             return
         data = self._take(mask)
-        if data:
-            request = self._last_request
-            if request is not None:
-                if data == self._last:
-                    self._answer(request, None)
-                    return
-                target = repeated_target(data, self._repeat)
-                if target:
-                    self._last = data
-                    path, _, query = target.partition("?")
-                    request.aim(target, path, query)
-                    self._answer(request, None)
-                    return
+        if not data:
+            return
+        request = self._last_request
+        if request is None:
+            self._read_head(data)
+        elif data == self._last:
+            self._answer(request, None)
+        elif target := repeated_target(data, self._repeat):
+            self._last = data
+            path, _, query = target.partition("?")
+            request.aim(target, path, query)
+            self._answer(request, None)
+        else:
             self._read_head(data)
 
     def _go_on(self, mask: int) -> None:

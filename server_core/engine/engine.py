@@ -108,7 +108,7 @@ class Engine:
         self._last_answer = self._due = 0.0  # by the performance counter; then the answers have to leave
         self._turn_ended = turn_ended
         self._beat = beat
-        self._max_requests = max_requests
+        self._max_requests = max_requests or inf
         self._limit_reached = limit_reached
         self.connections = Clients(worker_connections or limits.worker_connections, share)
         self._told_not_believed = False
@@ -439,8 +439,8 @@ class Engine:
             due = ended - seconds + TURN_SECONDS
             self._due = due if due < self._look_due else self._look_due
         self.requests += 1
-        if self.requests >= self._max_requests > 0:
-            self._max_requests = 0
+        if self.requests >= self._max_requests:
+            self._max_requests = inf
             self._limit_reached()
         if self._away_seconds:
             seconds -= self._away_seconds.pop(get_ident(), 0.0)

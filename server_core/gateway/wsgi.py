@@ -68,6 +68,8 @@ class ServerLines:
         self.both = self.date + self.server
 
 
+#: of an answer that has not begun
+NO_HEADERS: list[tuple[str, str]] = []
 #: from here on a second buffer in the same system call is cheaper than a copy
 LARGE = 32768
 #: answers that never have a body (RFC 9110, 6.4.1), whatever the application yields
@@ -102,7 +104,7 @@ class Response:
         self._head_sent = self._ended = self._chunked = self._bodyless = False
         self._left = -1  # body bytes that the declared Content-Length still allows; -1 when none is declared
         self.status = ""
-        self.headers: list[tuple[str, str]] = []
+        self.headers = NO_HEADERS
         self.sent = 0
 
     # -- what the application calls
