@@ -10,7 +10,7 @@ from logging import Logger
 from threading import Lock
 from time import monotonic
 
-from server_core.engine.clients import Clients
+from server_core.engine.clients import AT_ONCE, Clients
 from server_core.engine.poller import Poller
 from server_core.engine.site import Site
 
@@ -55,6 +55,7 @@ class Acceptor:
         #: seconds, while a site is left to the other workers; 0 when none is
         self.deferred = 0.0
         self._insists = False
+        self._untaken = 0  # so many of those that nobody else takes are taken at once
         self._next_complaint = 0.0
         self._lock = Lock()  # several threads may find at once that there is no descriptor left
         for descriptor in self.sites:
@@ -63,12 +64,16 @@ class Acceptor:
     def take(self, descriptor: int, busy: bool) -> None:
         """Accept connections, and leave the other workers their share; ``busy``: the turn was full of work."""
         share = self._clients.next_share()
-        if self._insists:
-            self._insists = False
-        elif share < 1 and not self._exclusive:  # of several threads none knows when the others look again
+        if share > 0:
+            self._untaken = 0
+        elif self._insists:  # the more, the longer the others are away: they may be stuck
+            self._untaken = min(self._untaken + 1, AT_ONCE)
+            busy, share = True, self._untaken
+        elif not self._exclusive:  # of several threads none knows when the others look again
             self.deferred = DEFER_SECONDS
             self._take_out(descriptor)
             return
+        self._insists = False
         # Whoever still waits after a turn full of work found no idle worker, so take several then.
         for _ in range(max(share, 1) if busy else 1):
             if not self.accept(descriptor):
