@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from figures import Row, find, ratio
-from peers import GRANIAN, ONE_FLEET, OURS, WAITING
+from peers import BARE, GRANIAN, ONE_FLEET, OURS, WAITING
 
 GROUPS = {"plaintext": "Plaintext", "flask_hello": "Flask", "django_hello": "Django", WAITING: "2 ms of waiting"}
 
@@ -59,12 +59,13 @@ def bars(rows: Sequence[Row], workload: str) -> list[tuple[str, float]]:
 
 def method(machine: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """Date, versions and how it was measured, in one line."""
-    versions = {row.server.split()[0]: row.version for row in rows if row.version}
+    drawn = [row for row in rows if row.workload in GROUPS and row.version]
+    versions = {BARE if row.server == BARE else row.server.split()[0]: row.version for row in drawn}
     told = [str(machine.get("when", ""))[:10], ", ".join(f"{name} {version}" for name, version in versions.items())]
     if "frameworks" in machine:
         told.append(str(machine["frameworks"]))
     count = max((len(row.rounds) for row in rows), default=0)
-    told.append(f"medians of {count} rounds" if count > 1 else "one round")
+    told.append(f"medians of {count} rounds, servers in turn, a core for each side" if count > 1 else "one round")
     return " · ".join(filter(None, told))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-OURS = "prefork-serve"
+OURS, BARE = "prefork-serve", "bare loop"
 SYNC, GTHREAD, GRANIAN = f"{OURS} sync", f"{OURS} gthread", "granian"
 THREADS = 8  # of every threaded server: the same for all, or the comparison says nothing
 BODY = b"Hello, World!"  # what every application in apps/ answers at /
@@ -58,7 +58,7 @@ _ALL = (
     # uWSGI ends a connection as it was asked to, but does not say so in its answer; answers that are cut count nowhere.
     Workload(
         "closing", "a new connection for each request", wrk=("-H", "Connection: close"), harmless=("read",),
-        without=("bare loop",),
+        without=(BARE,),
     ),
     Workload("logged", "plaintext with the access log on, to a file", logged=True),
     Workload("flask_hello", "the smallest Flask", "flask_hello", connections=(4, ONE_FLEET, 512)),
@@ -223,7 +223,7 @@ SERVERS = (
     Server("nginx", "nginx", "nginx -e stderr -c {config}", config=_NGINX, modules=("plaintext",), leaf_is_worker=True),
     # What a loop in Python reaches that understands nothing of what it is asked.
     Server(
-        "bare loop", "python3", "{environment}/bin/python3 bare_loop.py {port}",
+        BARE, "python3", "{environment}/bin/python3 bare_loop.py {port}",
         modules=("plaintext",), leaf_is_worker=True,
     ),
 )  # fmt: skip

@@ -23,7 +23,7 @@ import report
 from environment import HOME, LOGS, Environment, prepare, tell
 from figures import Fact, Row, pick_cores
 from floors import FLOORS, judge
-from peers import HALVED, ONE_FLEET, SERVERS, WORKLOADS, Server, Workload, chosen
+from peers import GRANIAN, HALVED, ONE_FLEET, SERVERS, WORKLOADS, Server, Workload, chosen
 from processes import Bench, Failed, load, running
 
 APPS = Path(__file__).resolve().parent / "apps"
@@ -74,7 +74,10 @@ def tell_all(
     if options.json:
         options.json.write_text(report.as_json(machine, rows, verdicts, facts))
     if options.chart:
-        options.chart.write_text(chart.draw(machine, rows))
+        if any(chart.bars(rows, workload) for workload in chart.GROUPS):
+            options.chart.write_text(chart.draw(machine, rows))
+        else:
+            tell(f"no chart is drawn: in this run nothing was measured beside {GRANIAN} that it could show")
 
 
 def measure(
@@ -184,6 +187,9 @@ def read_options(words: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"no workload is called {', '.join(sorted(unknown))}; there are {', '.join([*WORKLOADS, STILL])}")
     if options.again and not options.again.is_file():
         parser.error(f"there is no file {options.again}")
+    for path in (options.json, options.chart):
+        if path and not path.parent.is_dir():
+            parser.error(f"there is no folder {path.parent} for {path.name}")
     try:
         chosen(options.servers, SERVERS)
     except ValueError as error:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import chart
 import pytest
 import report
+import run
 from figures import PER_REQUEST, Fact, Load, Row
 from floors import FLOORS, judge
 from peers import WAITING
@@ -139,4 +142,14 @@ def test_the_drawing_is_whole_xml_that_tells_numbers_date_versions_and_method() 
     words = [text.text or "" for text in ElementTree.fromstring(drawing).iter("{http://www.w3.org/2000/svg}text")]
     assert {"prefork-serve sync", "2.00", "<odd & old>", "0.50", "Plaintext", "2 ms of waiting"} <= set(words)
     assert words[-1].startswith("2026-01-02 · prefork-serve 1.0, granian 1.0, waitress 1.0")
-    assert words[-1].endswith("flask 3 · medians of 3 rounds")
+    assert words[-1].endswith("flask 3 · medians of 3 rounds, servers in turn, a core for each side")
+
+
+def test_no_chart_is_drawn_where_nothing_was_measured_that_it_shows(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "chart.svg"
+    options = run.read_options(["--chart", str(path)])
+    run.tell_all(options, {}, [a_row("prefork-serve sync", 100)], [])
+    assert not path.exists()
+    assert "no chart is drawn: in this run nothing was measured beside granian" in capsys.readouterr().err
+    run.tell_all(options, {}, RUN, [])
+    assert path.read_text().startswith("<svg")

@@ -1,5 +1,7 @@
 """Knows what a kept-alive GET may cost, counted and not timed: calls of Python functions, of C functions, system calls.
 
+Of the latter, those that a request needs are counted by name; any other one is a call of a C function too many.
+
 A budget that is exceeded is no fault by itself, but somebody has to look at it and say why.
 """
 
@@ -21,8 +23,8 @@ from server_core.engine.site import Site
 from server_core.gateway.environ import base_environ
 from server_core.settings import Limits, Proxy, Timeouts
 
-#: calls of our own functions, and of functions in C, for one request on a kept connection: one that differs in its
-#: target from the one before, and one that does not
+#: calls of functions in Python (the application is one of them), and of functions in C, for one request on a kept
+#: connection: one that differs in its target from the one before, and one that does not
 NEW_TARGET = (15, 32)
 SAME_TARGET = (13, 24)
 #: what each of them costs the system: one recv, one send, and an epoll_wait that is shared by all that are ready
@@ -91,6 +93,6 @@ def test_a_request_costs_no_more_than_its_budget(
     spent = {name: (calls[name] - before[name]) / REQUESTS for name in ("python", "c", *SYSTEM_CALLS)}
     # A tick, once a second, may fall into the time that is counted.
     assert spent["python"] <= budget[0] + 0.5, spent
-    assert spent["c"] <= budget[1] + 1, spent
+    assert spent["c"] <= budget[1] + 0.5, spent
     for name, most in SYSTEM_CALLS.items():
         assert spent[name] == pytest.approx(most, abs=0.05), spent
