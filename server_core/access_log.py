@@ -169,7 +169,7 @@ class AccessLog:
         try:
             line = self._format(exchange)
         except Exception as error:  # the application may have put anything into the environ
-            line = f"an exchange that cannot be told: {error!r}"
+            line = f"an exchange that cannot be told: {type(error).__name__}"
         self._lines.append(line)
 
     def flush(self) -> None:

@@ -85,13 +85,16 @@ class Share:
         self._mine = slot * _SLOT_WORDS + _HELD
         self._all = words[_HELD : slots * _SLOT_WORDS : _SLOT_WORDS]
         self._slot = slot
+        self._retired = False
 
     def tell(self, connections: int) -> None:
         """This worker has so many now."""
-        self._words[self._mine] = connections + 1
+        if not self._retired:
+            self._words[self._mine] = connections + 1
 
     def retire(self) -> None:
         """This worker takes no connections any more."""
+        self._retired = True
         self._words[self._mine] = 0
 
     def fewest(self) -> int | None:

@@ -78,7 +78,7 @@ class Arbiter:
         self._faults = Faults(log)
         self._backoff = self._faults.backoff
         self._last_look = monotonic()
-        self._asleep = 0.0  # seconds in which this process should have looked, and did not run
+        self._asleep = 0.0, 0.0  # seconds in which we should have looked and did not run: before the last look, by now
         self._exit: Exception | None = None
 
     # -- the loop
@@ -95,14 +95,13 @@ class Arbiter:
             raise self._exit
 
     def _finished(self) -> bool:
-        if self._desired.mode == Mode.SERVE:
-            return False
-        return not self._workers
+        return self._desired.mode != Mode.SERVE and not self._workers
 
     def _reconcile(self) -> None:
         now = monotonic()
         # The whole machine may have slept (Ctrl-Z, a frozen container, too much to do): no silence then is a fault.
-        self._asleep += max(0.0, now - self._last_look - LOOK_SECONDS)
+        before = self._asleep[1]
+        self._asleep = before, before + max(0.0, now - self._last_look - LOOK_SECONDS)
         self._last_look = now
         self._reap()
         self._judge(now)
@@ -331,7 +330,7 @@ class Arbiter:
                 kill(generation, now)
         for worker in list(self._workers.values()):
             if not worker.why_killed:
-                silence = worker.silence(self._scoreboard.read(worker.slot).beat, now, self._asleep)
+                silence = worker.silence(self._scoreboard.read(worker.slot).beat, now, *self._asleep)
                 worker.why_killed = why_kill(worker, now, timeouts, silence, self._desired.mode)
             if worker.why_killed:
                 self._kill_worker(worker, now)

@@ -129,10 +129,11 @@ class Worker:
         """What a decision needs to know."""
         return View(self.slot, self.generation, self.phase, self.tired)
 
-    def silence(self, beat: float, now: float, asleep: float) -> float:
-        """Seconds since its last ``beat``, without those in which the arbiter slept: ``asleep`` of them so far."""
+    def silence(self, beat: float, now: float, asleep_before: float, asleep: float) -> float:
+        """Seconds since its last ``beat``, without those in which the arbiter slept: ``asleep`` of them so far, and
+        ``asleep_before`` until it last looked: a new beat may be from before a sleep, and may be from after it."""
         if self.heard[0] != beat:
-            self.heard = (beat, asleep)
+            self.heard = (beat, asleep_before)
         return now - beat - (asleep - self.heard[1])
 
     def leave(self, now: float, number: signal.Signals = signal.SIGTERM) -> None:

@@ -10,14 +10,16 @@ from logging import Logger
 from threading import Lock
 from time import monotonic
 
-from server_core.engine.clients import AT_ONCE, Clients
+from server_core.engine.clients import Clients
 from server_core.engine.poller import Poller
 from server_core.engine.site import Site
 
 #: how often it is told, at most, that there is no room
 COMPLAINT_SECONDS = 60.0
 #: so long new connections are left to another worker that has fewer, if it takes them
-DEFER_SECONDS = 0.001
+LEAVE_SECONDS = 0.001
+#: the first of the states of that: then come two turns in which it has lasted long enough
+LEAVING = 1
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -52,10 +54,12 @@ class Acceptor:
         self._exclusive = exclusive
         self._log = log
         self.paused: list[int] = []
-        #: seconds, while a site is left to the other workers; 0 when none is
-        self.deferred = 0.0
-        self._insists = False
-        self._untaken = 0  # so many of those that nobody else takes are taken at once
+        #: 0, or LEAVING and more while new connections are left to the other workers
+        self.leaving = 0
+        self._left: list[int] = []  # sites that are not looked at meanwhile
+        self._left_since = self._left_for = 0.0
+        self._untaken = 0  # how often nobody else has taken them since they were shared as they should be
+        self._closing = False
         self._next_complaint = 0.0
         self._lock = Lock()  # several threads may find at once that there is no descriptor left
         for descriptor in self.sites:
@@ -66,24 +70,37 @@ class Acceptor:
         share = self._clients.next_share()
         if share > 0:
             self._untaken = 0
-        elif self._insists:  # the more, the longer the others are away: they may be stuck
-            self._untaken = min(self._untaken + 1, AT_ONCE)
-            busy, share = True, self._untaken
-        elif not self._exclusive:  # of several threads none knows when the others look again
-            self.deferred = DEFER_SECONDS
-            self._take_out(descriptor)
+        elif self.leaving > LEAVING:  # nobody else has taken them: they may all be stuck, and for long
+            self._untaken += 1
+            share = min(max(self._untaken, int(self._left_for / LEAVE_SECONDS)), self._clients.most_at_once())
+            self.leaving, busy = 0, True
+        elif busy or not self._exclusive:
+            self._leave(descriptor, busy)
             return
-        self._insists = False
         # Whoever still waits after a turn full of work found no idle worker, so take several then.
-        for _ in range(max(share, 1) if busy else 1):
+        for _ in range(share if busy else 1):
             if not self.accept(descriptor):
                 break
 
-    def insist(self) -> None:
-        """Somebody else has had the time to take what was left to the others."""
-        self.deferred = 0.0
-        self._insists = True
-        self.resume()
+    def _leave(self, descriptor: int, busy: bool) -> None:
+        """To the other workers, for a turn that takes a millisecond at least."""
+        if not self.leaving:
+            self.leaving, self._left_since = LEAVING, monotonic()
+        if not busy:  # there is nothing else to do: not to be told of them again and again
+            with self._lock:
+                self._poller.remove(descriptor)
+                self._left.append(descriptor)
+
+    def next_turn(self, now: float) -> None:
+        """While ``leaving``: a turn begins.  Once that has lasted long enough we are told of them again, and insist."""
+        if self.leaving == LEAVING:
+            self._left_for = now - self._left_since
+            if self._left_for < LEAVE_SECONDS:
+                return
+            with self._lock:
+                while self._left:
+                    self._poller.add_listener(self._left.pop(), self._exclusive)
+        self.leaving = (self.leaving + 1) % (LEAVING + 3)
 
     def accept(self, descriptor: int) -> bool:
         """Accept one connection; True when there may be more."""
@@ -122,17 +139,22 @@ class Acceptor:
     def _take_out(self, descriptor: int) -> None:
         with self._lock:
             if descriptor not in self.paused:
-                self._poller.remove(descriptor)
+                if descriptor not in self._left:
+                    self._poller.remove(descriptor)
                 self.paused.append(descriptor)
 
     def resume(self) -> None:
         """Look again at the sites that were paused."""
         with self._lock:
-            while self.paused:
+            while self.paused and not self._closing:
                 self._poller.add_listener(self.paused.pop(), self._exclusive)
 
     def close(self) -> None:
         """Accept who has connected so far, then close the sites."""
+        with self._lock:
+            self._closing = True  # whoever closes a connection meanwhile resumes nothing that is closed already
+            self.paused += self._left
+            self._left.clear()
         for descriptor, site in list(self.sites.items()):
             self._take_out(descriptor)
             while self._accept(descriptor, site):

@@ -58,14 +58,17 @@ class Clients(dict[int, Connection]):
         """No new ones are taken any more: the other workers need not compare themselves."""
         if self._share is not None:
             self._share.retire()
-            self._share = None
+
+    def most_at_once(self) -> int:
+        """How many new connections are accepted at once, if no other worker should have them."""
+        return min(max(AT_ONCE, len(self)), MOST_AT_ONCE)
 
     def next_share(self) -> int:
         """How many new connections this worker should take at once: the more, the fewer it has beside the others.
 
         Below 1 when somebody else has so few that this worker should leave them all to it.
         """
-        most = min(max(AT_ONCE, len(self)), MOST_AT_ONCE)
+        most = self.most_at_once()
         fewest = self._share.fewest() if self._share is not None else None
         return most if fewest is None else min(most, SPREAD + fewest + fewest // 8 - len(self))
 

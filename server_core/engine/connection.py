@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from io import BytesIO
 from math import inf
 from time import monotonic, perf_counter, time
 from typing import IO, TYPE_CHECKING
@@ -340,8 +341,7 @@ class Connection(Outlet):
         self.deadline = inf
         self.requests = number = self.requests + 1
         environ = request.template.copy()
-        if body is not None:
-            environ["wsgi.input"] = body
+        environ["wsgi.input"] = BytesIO() if body is None else body  # its own: an application may leave its mark on it
         keep_alive = request.keep_alive and engine.keeps_alive and number < engine.most_requests
         response = Response(self, engine.server_lines, engine.log, request.head_only, request.http11, keep_alive)
         started = perf_counter()

@@ -24,7 +24,7 @@ from math import inf
 from threading import Lock, get_ident
 from time import monotonic, perf_counter, time
 
-from server_core.engine.acceptor import Acceptor
+from server_core.engine.acceptor import LEAVE_SECONDS, LEAVING, Acceptor
 from server_core.engine.budget import Budget
 from server_core.engine.clients import Clients
 from server_core.engine.connection import Connection
@@ -288,11 +288,11 @@ class Engine:
     def _wait(self, most: int) -> Events:
         """What there is to do next, ``most`` of it (-1: all).  Who comes anew goes before those who had a turn."""
         later = self._later
-        pause = self._acceptor.deferred or self._pause
+        pause = LEAVE_SECONDS if self._acceptor.leaving == LEAVING else self._pause
         events = self._poll(0 if later or self._places.wanted else pause, most)
         now = self.now = monotonic()
-        if self._acceptor.deferred:
-            self._acceptor.insist()
+        if self._acceptor.leaving:
+            self._acceptor.next_turn(now)
         if now >= self._next_tick and self._tick_lock.acquire(False):
             try:
                 self._tick(now)
@@ -368,10 +368,8 @@ class Engine:
 
     @contextmanager
     def away(self, client: Waiting) -> Iterator[None]:
-        """For the time of a ``with`` block this thread waits for its client, and others run the application.
-
-        Raises ClientGone when there is nobody else to run it.
-        """
+        """In a ``with`` block this thread waits for its client, and others run the application.  Raises ClientGone
+        when there is nobody else to run it."""
         began = perf_counter()
         thread = get_ident()
         leader = self.crew.leader
@@ -474,6 +472,7 @@ class Engine:
             self._acceptor.close()
             self.connections.hurry(now + DRAIN_IDLE_SECONDS, now + DRAIN_LINGER_SECONDS)
             self.idle_seconds = DRAIN_IDLE_SECONDS
+        self.connections.retire()  # again: another thread may just have told how many it has
         # Twice in a row: another thread may just be about to admit the last one.
         if not self.connections and self._was_empty:
             self.stop()

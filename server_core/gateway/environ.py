@@ -34,33 +34,11 @@ def base_environ(
     }
 
 
-class NoBody(io.BytesIO):
-    """``wsgi.input`` of the requests without a body, one for all: always at its end, whatever is done to it."""
-
-    def close(self) -> None:
-        """Others have it too."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> int:
-        """There is only one place in it."""
-        return 0
-
-    def write(self, data: Any, /) -> int:
-        """Raises UnsupportedOperation, as reading files do."""
-        raise io.UnsupportedOperation("wsgi.input is for reading")
-
-    def writelines(self, lines: Any, /) -> None:
-        """Raises UnsupportedOperation, as reading files do."""
-        self.write(lines)
-
-
-NO_BODY = NoBody()
-
-
 class Request:
     """What is known of a request before its body: the ``template`` of its environ, and what the server has to heed.
 
-    The application gets a copy of the template.  A client that repeats its method and fields keeps the request, which
-    is ``aimed`` at another target then.
+    The application gets a copy of the template, with its ``wsgi.input``.  A client that repeats its method and fields
+    keeps the request, which is ``aimed`` at another target then.
     """
 
     __slots__ = ("head_only", "http11", "keep_alive", "target", "template")
@@ -87,7 +65,6 @@ class Request:
         template["SERVER_PROTOCOL"] = "HTTP/1.1" if minor else "HTTP/1.0"
         template["REMOTE_ADDR"] = address
         template["REMOTE_PORT"] = port
-        template["wsgi.input"] = NO_BODY
         if scheme:
             template["wsgi.url_scheme"] = scheme
 

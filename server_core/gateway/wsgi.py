@@ -142,6 +142,7 @@ class Response:
         left = -1
         both = added = self._server_lines.both
         plain = True
+        headers = headers.copy()  # another thread may change what the application keeps
         for header in headers:
             line, kind = HEADER_LINES[header]
             if not kind:
@@ -158,7 +159,7 @@ class Response:
         self._lines, self._left, self._added = b"".join(lines), left, added
         self._bodyless = status[:3] in _BODYLESS
         if plain and added is both:
-            _said = (status, list(headers), self._lines, left, self._bodyless)
+            _said = (status, headers, self._lines, left, self._bodyless)
 
     def _special(self, line: bytes, kind: int, lines: list[bytes], added: bytes) -> bytes:
         """The application says what the server would have said: its word stands, and is not doubled."""

@@ -6,6 +6,7 @@ import atexit
 import os
 import socket
 import sys
+import time
 
 
 def through_the_gate():
@@ -17,13 +18,19 @@ def through_the_gate():
 
 
 def app(environ, start_response):
-    """/gate waits in the application, /stream sends a block first and waits then; all tell which process answered."""
+    """/gate waits in the application, /stream sends a block first and waits then, /nap takes 10 ms, /long_nap
+    1.5 s after it has said so in the log; all tell which process answered."""
     kind = environ["PATH_INFO"].strip("/")
     if kind == "stream":
         start_response("200 OK", [("Content-Type", "text/plain")])
         return _in_two_parts()
     if kind == "gate":
         through_the_gate()
+    elif kind == "nap":
+        time.sleep(0.01)
+    elif kind == "long_nap":
+        print("a long nap", file=sys.stderr, flush=True)
+        time.sleep(1.5)
     body = b"%d" % os.getpid()
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import socket
+import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
 
 import pytest
-from live import eventually
+from live import PATIENCE, eventually
 from scenes import ask, at_work
 
 from server_core.engine.clients import AT_ONCE, SPREAD, Clients
@@ -20,9 +23,15 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: house\r\n\r\n"
 def answered_by(visitor: socket.socket) -> int:
     """Ask on a kept connection; the process that answers says its number."""
     visitor.sendall(REQUEST)
+    return receive_answer(visitor)
+
+
+def receive_answer(visitor: socket.socket) -> int:
     answer = b""
     while b"\r\n\r\n" not in answer or answer.endswith(b"\r\n\r\n"):
-        answer += visitor.recv(4096)
+        data = visitor.recv(4096)
+        assert data, f"the connection ended after {answer!r}"
+        answer += data
     return int(answer.rpartition(b"\r\n\r\n")[2])
 
 
@@ -69,8 +78,16 @@ def test_a_worker_takes_the_more_the_fewer_it_has(board: Scoreboard):
     assert clients.next_share() == SPREAD + 11
     other.tell(500)
     assert clients.next_share() == AT_ONCE
-    clients.retire()
+    other.retire()
     assert clients.next_share() == AT_ONCE
+
+
+def test_who_has_retired_is_compared_with_no_more_whatever_it_still_tells(board: Scoreboard):
+    one, other = board.share(1), board.share(2)
+    other.tell(3)
+    other.retire()
+    other.tell(2)
+    assert one.fewest() is None
 
 
 # -- on real workers
@@ -98,3 +115,59 @@ def test_a_worker_that_takes_none_holds_up_nobody(serve, gate):
         assert time.monotonic() - began < 3
     gate.open()
     assert answer.result().text == str(stuck)
+
+
+def test_newcomers_are_served_soon_by_a_busy_worker_while_another_one_hangs(serve, gate):
+    """Turns of the busy one take a third of a second; it has many more connections than the one that hangs."""
+    server = serve("-w", "2", "gate:app", env=gate.env)
+    ask(server, "/gate")
+    gate.wait()
+    done = threading.Event()
+    with ExitStack() as stack:
+        kept = [stack.enter_context(server.connect()) for _ in range(30)]
+
+        def keep_busy() -> None:
+            while not done.is_set():
+                for visitor in kept:
+                    visitor.sendall(b"GET /nap HTTP/1.1\r\nHost: house\r\n\r\n")
+                for visitor in kept:
+                    receive_answer(visitor)
+
+        thread = threading.Thread(target=keep_busy)
+        thread.start()
+        try:
+            newcomers = [stack.enter_context(server.connect()) for _ in range(20)]
+            began = time.monotonic()
+            for newcomer in newcomers:
+                newcomer.sendall(REQUEST)
+            for newcomer in newcomers:
+                receive_answer(newcomer)
+            assert time.monotonic() - began < 3
+        finally:
+            done.set()
+            thread.join()
+    gate.open()
+
+
+def test_a_worker_with_two_listeners_and_no_room_drains(serve):
+    """Whoever is closed to make room for late clients must not bring back a listener that is closed already."""
+    server = serve("-w", "1", "-b", "127.0.0.1:0", "--worker-connections", "8", "gate:app")  # a second address
+    first, second = (int(port) for port in dict.fromkeys(re.findall(r"http://127\.0\.0\.1:(\d+)", server.text)))
+    with ExitStack() as stack:
+
+        def visit(port: int, path: str) -> socket.socket:
+            visitor = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+            visitor.sendall(f"GET {path} HTTP/1.1\r\nHost: house\r\n\r\n".encode())
+            return visitor
+
+        for visitor in [visit(first, "/") for _ in range(7)]:
+            receive_answer(visitor)
+        busy = visit(first, "/long_nap")
+        eventually(lambda: "long nap" in server.text)
+        server.signal(signal.SIGTERM)
+        server.read_until("Received SIGTERM")
+        for visitor in [visit(second, "/") for _ in range(6)]:
+            receive_answer(visitor)
+        receive_answer(busy)
+    assert server.wait() == 0
+    assert "CRITICAL" not in server.text

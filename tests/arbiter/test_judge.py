@@ -26,12 +26,13 @@ def worker() -> Iterator[Worker]:
     os.close(writing)
 
 
-def verdict(worker: Worker, beat: float, now: float, asleep: float = 0.0) -> str:
-    return why_kill(worker, now, TIMEOUTS, worker.silence(beat, now, asleep), Mode.SERVE)
+def verdict(worker: Worker, beat: float, now: float, asleep: float = 0.0, before: float | None = None) -> str:
+    silence = worker.silence(beat, now, asleep if before is None else before, asleep)
+    return why_kill(worker, now, TIMEOUTS, silence, Mode.SERVE)
 
 
 def test_silence_counts_from_the_last_sign_of_life(worker: Worker):
-    assert worker.silence(10.0, 12.5, 0.0) == 2.5
+    assert worker.silence(10.0, 12.5, 0.0, 0.0) == 2.5
     assert not verdict(worker, 10.0, 13.0)
     assert "no sign of life for 3s (timeout)" in verdict(worker, 10.0, 13.1)
 
@@ -39,11 +40,18 @@ def test_silence_counts_from_the_last_sign_of_life(worker: Worker):
 def test_a_time_in_which_the_arbiter_did_not_run_either_is_nobodys_silence(worker: Worker):
     assert not verdict(worker, 10.0, 11.0, asleep=100.0)  # what was slept before does not count
     assert not verdict(worker, 10.0, 13.9, asleep=101.0)
-    assert worker.silence(10.0, 13.9, 101.0) == pytest.approx(2.9)
+    assert worker.silence(10.0, 13.9, 101.0, 101.0) == pytest.approx(2.9)
     assert verdict(worker, 10.0, 14.1, asleep=101.0)
 
 
 def test_a_new_sign_of_life_begins_anew(worker: Worker):
     verdict(worker, 10.0, 11.0)
-    assert worker.silence(20.0, 21.0, asleep=9.0) == 1.0
-    assert worker.silence(20.0, 24.0, asleep=9.0) == 4.0
+    assert worker.silence(20.0, 21.0, 9.0, 9.0) == 1.0
+    assert worker.silence(20.0, 24.0, 9.0, 9.0) == 4.0
+
+
+def test_a_sign_of_life_that_is_first_seen_after_a_sleep_may_be_from_before_it(worker: Worker):
+    verdict(worker, 10.0, 10.5)
+    assert not verdict(worker, 11.0, 25.0, asleep=13.0, before=0.0)
+    assert not verdict(worker, 11.0, 26.9, asleep=13.0)
+    assert verdict(worker, 11.0, 27.1, asleep=13.0)

@@ -146,8 +146,7 @@ def request(
 def environ(*words: Any, body: IO[bytes] | None = None, **options: Any) -> dict[str, Any]:
     """The environ of a request, as the application gets it."""
     made = request(*words, **options).template.copy()
-    if body is not None:
-        made["wsgi.input"] = body
+    made["wsgi.input"] = body or io.BytesIO()
     return made
 
 
@@ -169,5 +168,5 @@ def ask(
     log.addHandler(collector)
     response = Response(sink, server_lines(), log, method == "HEAD", bool(minor), keep_alive)
     asked = request(method, target, minor, **options)
-    respond(application, asked, asked.template | ({"wsgi.input": body} if body else {}), response, log)
+    respond(application, asked, asked.template | {"wsgi.input": body or io.BytesIO()}, response, log)
     return Told(sink, response, collector.records)

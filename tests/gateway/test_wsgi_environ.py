@@ -114,28 +114,6 @@ class TestPath:
         assert unquote(path).encode("latin-1") == unquote_to_bytes(path)
 
 
-class TestNoBody:
-    """One input serves all requests without a body: what an application does to it, no other notices."""
-
-    def test_there_is_nothing_in_it(self):
-        stream = environ()["wsgi.input"]
-        assert (stream.read(), stream.read(5), stream.readline(), stream.readlines(), list(stream)) == (
-            (b"", b"", b"", [], [])
-        )  # fmt: skip
-
-    def test_it_stays_open_and_empty(self):
-        stream = environ()["wsgi.input"]
-        with stream:
-            stream.seek(7)
-        stream.close()
-        for spoil in (lambda: stream.write(b"x"), lambda: stream.writelines([b"x"])):
-            with pytest.raises(io.UnsupportedOperation):
-                spoil()
-        stream.truncate(3)
-        again = environ()["wsgi.input"]
-        assert (again.closed, again.tell(), again.read()) == (False, 0, b"")
-
-
 class TestValidator:
     """The standard library's own judge finds nothing to complain about."""
 
