@@ -99,7 +99,8 @@ class Share:
 
     def fewest(self) -> int | None:
         """The number of connections of that other worker which has the fewest; None when there is no other."""
-        others = self._all.tolist()
-        if self._slot < len(others):
-            others[self._slot] = 0
-        return min(filter(None, others), default=0) - 1 if any(others) else None
+        words = self._all.tolist()
+        if self._slot < len(words):
+            words[self._slot] = 0
+        others = [word for word in words if word]
+        return min(others) - 1 if others else None

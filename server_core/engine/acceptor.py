@@ -18,8 +18,9 @@ from server_core.engine.site import Site
 COMPLAINT_SECONDS = 60.0
 #: so long new connections are left to another worker that has fewer, if it takes them
 LEAVE_SECONDS = 0.001
-#: the first of the states of that: then come two turns in which it has lasted long enough
-LEAVING = 1
+#: what is done about new connections, by turns: leaving lasts at least that long, and then we insist for two turns,
+#: because a listener that was not looked at is told of in the second
+TAKING, LEAVING, INSISTING, STILL_INSISTING = range(4)
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -53,10 +54,10 @@ class Acceptor:
         self._clients = clients
         self._exclusive = exclusive
         self._log = log
+        # Sites that are not looked at: there is no room, or they are left to the other workers.  None is in both.
         self.paused: list[int] = []
-        #: 0, or LEAVING and more while new connections are left to the other workers
-        self.leaving = 0
-        self._left: list[int] = []  # sites that are not looked at meanwhile
+        self._left: list[int] = []
+        self.stage = TAKING
         self._left_since = self._left_for = 0.0
         self._untaken = 0  # how often nobody else has taken them since they were shared as they should be
         self._closing = False
@@ -70,10 +71,10 @@ class Acceptor:
         share = self._clients.next_share()
         if share > 0:
             self._untaken = 0
-        elif self.leaving > LEAVING:  # nobody else has taken them: they may all be stuck, and for long
+        elif self.stage >= INSISTING:  # nobody else has taken them: they may all be stuck, and for long
             self._untaken += 1
             share = min(max(self._untaken, int(self._left_for / LEAVE_SECONDS)), self._clients.most_at_once())
-            self.leaving, busy = 0, True
+            self.stage, busy = TAKING, True
         elif busy or not self._exclusive:
             self._leave(descriptor, busy)
             return
@@ -84,23 +85,19 @@ class Acceptor:
 
     def _leave(self, descriptor: int, busy: bool) -> None:
         """To the other workers, for a turn that takes a millisecond at least."""
-        if not self.leaving:
-            self.leaving, self._left_since = LEAVING, monotonic()
+        if self.stage == TAKING:
+            self.stage, self._left_since = LEAVING, monotonic()
         if not busy:  # there is nothing else to do: not to be told of them again and again
-            with self._lock:
-                self._poller.remove(descriptor)
-                self._left.append(descriptor)
+            self._take_out(descriptor, self._left)
 
     def next_turn(self, now: float) -> None:
-        """While ``leaving``: a turn begins.  Once that has lasted long enough we are told of them again, and insist."""
-        if self.leaving == LEAVING:
+        """A turn begins in a ``stage`` that passes."""
+        if self.stage == LEAVING:
             self._left_for = now - self._left_since
             if self._left_for < LEAVE_SECONDS:
                 return
-            with self._lock:
-                while self._left:
-                    self._poller.add_listener(self._left.pop(), self._exclusive)
-        self.leaving = (self.leaving + 1) % (LEAVING + 3)
+            self._put_back(self._left)
+        self.stage = self.stage + 1 if self.stage < STILL_INSISTING else TAKING
 
     def accept(self, descriptor: int) -> bool:
         """Accept one connection; True when there may be more."""
@@ -134,31 +131,33 @@ class Acceptor:
         if monotonic() >= self._next_complaint:
             self._next_complaint = monotonic() + COMPLAINT_SECONDS
             self._log.error("Cannot accept a connection: %s (%s). New clients wait in the queue.", why, governed_by)
-        self._take_out(descriptor)
+        self._take_out(descriptor, self.paused)
 
-    def _take_out(self, descriptor: int) -> None:
+    def _take_out(self, descriptor: int, sites: list[int]) -> None:
+        """Do not look at a site until those in ``sites`` are put back."""
         with self._lock:
-            if descriptor not in self.paused:
-                if descriptor not in self._left:
-                    self._poller.remove(descriptor)
-                self.paused.append(descriptor)
+            if descriptor in self.sites and descriptor not in self.paused and descriptor not in self._left:
+                self._poller.remove(descriptor)
+                sites.append(descriptor)
+
+    def _put_back(self, sites: list[int]) -> None:
+        with self._lock:
+            while sites and not self._closing:
+                self._poller.add_listener(sites.pop(), self._exclusive)
 
     def resume(self) -> None:
         """Look again at the sites that were paused."""
-        with self._lock:
-            while self.paused and not self._closing:
-                self._poller.add_listener(self.paused.pop(), self._exclusive)
+        self._put_back(self.paused)
 
     def close(self) -> None:
         """Accept who has connected so far, then close the sites."""
         with self._lock:
             self._closing = True  # whoever closes a connection meanwhile resumes nothing that is closed already
-            self.paused += self._left
-            self._left.clear()
         for descriptor, site in list(self.sites.items()):
-            self._take_out(descriptor)
+            self._take_out(descriptor, self.paused)
             while self._accept(descriptor, site):
                 pass
             site.socket.close()
         self.sites.clear()
         self.paused.clear()
+        self._left.clear()

@@ -288,10 +288,10 @@ class Engine:
     def _wait(self, most: int) -> Events:
         """What there is to do next, ``most`` of it (-1: all).  Who comes anew goes before those who had a turn."""
         later = self._later
-        pause = LEAVE_SECONDS if self._acceptor.leaving == LEAVING else self._pause
+        pause = LEAVE_SECONDS if self._acceptor.stage == LEAVING else self._pause
         events = self._poll(0 if later or self._places.wanted else pause, most)
         now = self.now = monotonic()
-        if self._acceptor.leaving:
+        if self._acceptor.stage:
             self._acceptor.next_turn(now)
         if now >= self._next_tick and self._tick_lock.acquire(False):
             try:
