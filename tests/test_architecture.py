@@ -63,6 +63,7 @@ server_core.engine.spool
 server_core.engine.outbox
 server_core.engine.site
 server_core.engine.outlet
+server_core.engine.proxies
 server_core.engine.connection
 server_core.engine.clients
 server_core.engine.acceptor

@@ -43,7 +43,7 @@ class Connection(Outlet):
     """The reading half of a client's connection; the other half is its ``Outlet``."""
 
     __slots__ = tuple(
-        ("_address _body _last _last_request _port _repeat _request _scheme _site _spool _trusted requests").split()
+        "_address _body _last _last_request _port _repeat _request _scheme _site _spool _trusted requests".split()
     )
 
     def __init__(self, engine: Engine, sock: socket.socket, address: str, port: str, site: Site, now: float) -> None:
@@ -52,7 +52,7 @@ class Connection(Outlet):
         self._port = port
         self._scheme = ""  # "" is that of the site
         self._site = site
-        self._trusted = engine.knows_proxies and engine.forwarding.trusts(address)
+        self._trusted = False
         self._body: Body | None = None
         self._spool: Spool | None = None
         self._request: Request | None = None  # whose body is being read
@@ -61,9 +61,11 @@ class Connection(Outlet):
         self._repeat = NO_REPEAT
         self._last_request: Request | None = None
         self.requests = 0
-        if engine.knows_proxies and engine.speaks_proxy(address):
-            self.state = PROXY
-            self._seen = True  # nothing can be made of the buffer until more has come
+        if engine.proxies.exist:
+            self._trusted = engine.proxies.trusts(address)
+            if engine.proxies.speaks_first(address):
+                self.state = PROXY
+                self._seen = True  # nothing can be made of the buffer until more has come
 
     @property
     def idle(self) -> bool:
@@ -196,7 +198,7 @@ class Connection(Outlet):
         """Bytes of what a proxy says before the first request (``proxy_protocol``)."""
         data = bytes(self._buffer) + data
         try:
-            origin = parse_origin(data, self._engine.proxy.proxy_protocol)
+            origin = parse_origin(data, self._engine.proxies.protocol)
         except ProtocolError as error:
             self._refuse(error)
             return
@@ -206,7 +208,7 @@ class Connection(Outlet):
             return
         if origin.address:
             self._address, self._port, self._scheme = origin.address, origin.port, origin.scheme
-            self._trusted = self._engine.forwarding.trusts(origin.address)
+            self._trusted = self._engine.proxies.trusts(origin.address)
         self.state = HEAD
         self._seen = False
         self._buffer = bytearray(data[origin.end :]) or NOTHING
@@ -242,7 +244,8 @@ class Connection(Outlet):
             fields = combine(split_block(block, engine.head_limits))
             path, query, keep_alive, length, expects = admit(method, target, minor, fields)
             body = begin_body(length, engine.limits) if length else None
-            request = self._make_request(method, minor, fields, keep_alive)
+            client = engine.proxies.client(fields, self._address, self._port, self._scheme, self._trusted)
+            request = Request(self._site.environ, fields, method, minor, keep_alive, *client)
         except ProtocolError as error:
             known = (
                 {"REQUEST_METHOD": method, "RAW_URI": target, "SERVER_PROTOCOL": f"HTTP/1.{minor}"} if fields else {}
@@ -316,23 +319,6 @@ class Connection(Outlet):
             spool.close()
 
     # -- answering
-
-    def _make_request(self, method: str, minor: int, fields: Fields, keep_alive: bool) -> Request:
-        """What stays the same while the client repeats its fields.  Raises ProtocolError when a proxy contradicts
-        itself."""
-        address, port, scheme = self._address, self._port, self._scheme
-        forwarding = self._engine.forwarding
-        if self._trusted:
-            told, told_scheme = forwarding.client(fields)
-            if told:
-                address, port = told, ""  # the port that we know is the proxy's
-            scheme = told_scheme or scheme
-        purged = forwarding.purge(fields, self._trusted)
-        if purged:
-            header = self._engine.proxy.forwarded_header
-            why = f"forwarded_header is {header}" if self._trusted else "forwarded_allow_ips does not name this peer"
-            self._engine.not_believed(self._address, purged, why)
-        return Request(self._site.environ, fields, method, minor, keep_alive, address, port, scheme)
 
     def _answer(self, request: Request, body: IO[bytes] | None) -> None:
         """Call the application.  When this returns, the claim may be somebody else's already."""

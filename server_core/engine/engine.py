@@ -32,11 +32,11 @@ from server_core.engine.crew import Crew, Seat
 from server_core.engine.outlet import LINGER_SECONDS, Outlet
 from server_core.engine.places import Places, Waiting
 from server_core.engine.poller import HANGUP, READABLE, Events, Poller
+from server_core.engine.proxies import Proxies
 from server_core.engine.site import Site
 from server_core.engine.watcher import Watcher
 from server_core.exchange import Exchange
 from server_core.gateway.wsgi import ClientGone, ServerLines, WSGIApplication
-from server_core.http.forwarded import Forwarding, trusted
 from server_core.http.head import HeadLimits
 from server_core.http.response import http_date
 from server_core.listeners import peer_of
@@ -90,8 +90,7 @@ class Engine:
         self.timeouts, self.limits = timeouts, limits
         self.head_limits = HeadLimits(limits)
         self.budget = Budget(limits.limit_buffer_memory, limits.limit_temp_space)
-        self.proxy, self.forwarding = proxy, Forwarding(proxy)
-        self.knows_proxies = bool(proxy.forwarded_allow_ips) or proxy.proxy_protocol != "off"
+        self.proxies = Proxies(proxy, log)
         self.server_lines = ServerLines(server.encode("ascii") if server else b"")
         self.keeps_alive = timeouts.keepalive > 0
         self.most_requests = limits.keepalive_requests or inf
@@ -111,7 +110,6 @@ class Engine:
         self._max_requests = max_requests or inf
         self._limit_reached = limit_reached
         self.connections = Clients(worker_connections or limits.worker_connections, share)
-        self._told_not_believed = False
         self._ready: deque[tuple[int, int]] = deque()
         self._later: deque[tuple[int, int]] = deque()  # those who had their turn and have more to do
         self._poller = Poller()
@@ -396,22 +394,6 @@ class Engine:
             # A worker that has lost a thread unnoticed serves worse and worse; a dead worker is replaced.
             self.log.critical("A thread of the worker ended by an error in the server itself", exc_info=True)
             os._exit(1)
-
-    def speaks_proxy(self, address: str) -> bool:
-        """Does this peer begin its connections with the PROXY protocol?"""
-        return self.proxy.proxy_protocol != "off" and trusted(address, self.proxy.proxy_allow_ips)
-
-    def not_believed(self, address: str, keys: list[str], why: str) -> None:
-        """A peer has said what it may not say; an operator who wonders is told once, and ``why`` (the setting)."""
-        if not self._told_not_believed:
-            self._told_not_believed = True
-            names = ", ".join(key.removeprefix("HTTP_").replace("_", "-").title() for key in keys)
-            self.log.info(
-                "%s from %s did not reach the application, because %s. Further cases are not told.",
-                names,
-                address or "the peer of a unix socket",
-                why,
-            )
 
     def forget(self, descriptor: int) -> None:
         """The connection closes."""
