@@ -59,6 +59,14 @@ def echo(environ: Environ, start_response: StartResponse, argument: str, query: 
     return _answer(start_response, environ["wsgi.input"].read())
 
 
+def mark(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    """Leaves a mark on its input, and tells whether there was one already."""
+    stream = environ["wsgi.input"]
+    found = hasattr(stream, "mark")
+    stream.mark = True  # type: ignore[attr-defined]
+    return _answer(start_response, str(found).encode())
+
+
 def unread(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
     return _answer(start_response, b"I did not look")
 
@@ -232,6 +240,7 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
             chunked,
             whole,
             tardy,
+            mark,
             file,
             status,
             gate,

@@ -92,6 +92,9 @@ class TestPersistence:
         assert [json.loads(wire.reply().body)["QUERY_STRING"] for _ in range(2)] == ["3", "1"]
         assert json.loads(wire.get("/told?1", "X-A: 1").reply().body) == first
 
+    def test_what_an_application_does_to_its_input_no_other_request_sees(self, wire: Wire):
+        assert [wire.get("/mark").reply().text for _ in range(2)] == ["False", "False"]
+
     def test_a_body_is_expected_again_when_the_same_head_is_sent_again(self, wire: Wire):
         for body in (b"abc", b"def"):
             assert wire.send(request("/echo", "Content-Length: 3", method="POST", body=body)).reply().body == body
