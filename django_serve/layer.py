@@ -1,4 +1,4 @@
-"""Turns Django's settings into server settings; the only place that knows both."""
+"""Turns a Django project's settings into server settings; what each of Django's own means is the table's business."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 from django.conf import settings
 
+from django_serve.translations import TABLE
 from server_core.config.layers import FRAMEWORK, Given, Layer
+from server_core.config.translation import translated
 from server_core.errors import ConfigError
 
 
@@ -24,9 +26,7 @@ def framework_layer() -> Layer:
             f"SERVE in {settings_module()} is a {type(serve).__name__}: write a dict such as "
             'SERVE = {"workers": 4, "bind": "0.0.0.0:8000"}.'
         )
-    values = {}
-    if settings.DEBUG:
-        values["reload"] = Given(True, f"DEBUG in {settings_module()}")
+    values = dict(translated(TABLE, settings, f"{{}} in {settings_module()}").values)
     for name, value in serve.items():
         values[str(name)] = Given(value, f'SERVE["{name}"] in {settings_module()}')
     return Layer(FRAMEWORK, values)

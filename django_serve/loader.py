@@ -2,33 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django_serve.layer import settings_module
 from server_core.errors import AppLoadError
-from server_core.gateway.loader import Application, load_target
+from server_core.gateway.inspection import Finding
+from server_core.gateway.loader import Loaded, load_target
+from server_core.settings import Settings
 
 
-def load(target: str) -> Application:
+def load(target: str, settings: Settings) -> Loaded:
     """Import ``module:callable`` and the views, then let go of what processes must not share."""
     try:
         application = load_target(target)
     except AppLoadError as error:
         raise AppLoadError(f"{error} (WSGI_APPLICATION in {settings_module()})", error.details)
     # Not before here: the module of the application may be what configures Django.
-    from django.apps import apps
-    from django.conf import settings
+    from django.conf import settings as project
     from django.urls import get_resolver
 
-    if hasattr(settings, "ROOT_URLCONF"):
+    from django_serve.inspection import inspect
+
+    if hasattr(project, "ROOT_URLCONF"):
         # Django would import the views at the first request.  Done here, the workers share them, and broken views are
         # noticed while the old generation still serves.
         _ = get_resolver().url_patterns
-    if settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
-        # As runserver does: without it a fresh project would have no style sheets in development, not even the admin.
-        from django.contrib.staticfiles.handlers import StaticFilesHandler
+    places: tuple[tuple[str, str], ...] = ()
+    refresh: Callable[[str], bool] | None = None
+    if settings.profile.develops:
+        from django_serve.development import changed, for_development, places_to_watch
 
-        application = StaticFilesHandler(application)
+        application = for_development(application, settings)
+        places, refresh = places_to_watch(), changed
+
+    def look_over() -> list[Finding]:
+        try:
+            return inspect(settings)
+        finally:
+            _let_go()
+
     _let_go()
-    return application
+    return Loaded(application, look_over, places, refresh, _is_hashed())
+
+
+def _is_hashed() -> Callable[[str, str], bool] | None:
+    """Which static files have a hash of their content in their names: those that the storage's manifest lists."""
+    from django.apps import apps
+
+    if not apps.is_installed("django.contrib.staticfiles"):
+        return None
+    from django.contrib.staticfiles.storage import staticfiles_storage
+
+    try:
+        names = {
+            str(staticfiles_storage.path(name)) for name in getattr(staticfiles_storage, "hashed_files", {}).values()
+        }
+    except Exception:  # a storage elsewhere, or without a manifest yet: the inspection has a word for that
+        return None
+    return (lambda path, url: path in names) if names else None
 
 
 def _let_go() -> None:

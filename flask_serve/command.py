@@ -14,8 +14,10 @@ from flask.cli import ScriptInfo, pass_script_info
 from flask.helpers import get_debug_flag
 
 from flask_serve.loader import describe, load_app
+from flask_serve.translations import TABLE
 from server_core.config.layers import FRAMEWORK, Given, Layer, from_json, to_json
 from server_core.config.options import SettingsCommand, layers_from_click, settings_options
+from server_core.config.translation import translated
 from server_core.config.values import without_arguments
 from server_core.errors import AppLoadError, ConfigError, ServeError
 from server_core.gateway.loader import AppSpec, own_traceback
@@ -23,7 +25,7 @@ from server_core.gateway.loader import describe as describe_error
 from server_core.launch import Call, hand_over, path_of_this_process, require_posix, tell
 
 PREFIX = "SERVE_"
-DEBUG_MODE = Given(True, "Flask's debug mode")
+DEBUG_MODE = Given("development", "Flask's debug mode")
 
 
 @click.command("serve", cls=SettingsCommand, short_help="Serve the application, in production and in development.")
@@ -95,7 +97,7 @@ def ask_application(info: ScriptInfo) -> Told:
     if "refused" in told:
         raise ConfigError(told["refused"])
     if "failed" in told:
-        layer = Layer(FRAMEWORK, {"reload": DEBUG_MODE} if get_debug_flag() else {})
+        layer = Layer(FRAMEWORK, {"profile": DEBUG_MODE} if get_debug_flag() else {})
         return Told(layer, title, tuple(told["path"]), AppLoadError(told["failed"], told["details"]))
     return Told(from_json(told["layers"])[0], told["title"], tuple(told["path"]))
 
@@ -122,9 +124,9 @@ def framework_layer(app: Flask) -> Layer:
     table = app.config.get("SERVE", {})
     if not isinstance(table, Mapping):
         raise ConfigError(f'app.config["SERVE"] is a {type(table).__name__}: write a dict such as {{"workers": 4}}.')
-    values = {"reload": DEBUG_MODE} if app.debug else {}
-    if app.config.get("MAX_CONTENT_LENGTH") is not None:
-        values["limit_request_body"] = Given(app.config["MAX_CONTENT_LENGTH"], 'app.config["MAX_CONTENT_LENGTH"]')
+    values = dict(translated(TABLE, app, 'app.config["{}"]').values)
+    if app.debug:
+        values["profile"] = DEBUG_MODE
     for key, value in app.config.items():
         # What from_prefixed_env() has copied from the environment counts there, not here.
         if key.startswith(PREFIX) and f"FLASK_{key}" not in os.environ:

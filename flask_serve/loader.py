@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 from flask.cli import ScriptInfo
 
+from flask_serve.inspection import inspect
 from server_core.config.values import without_arguments
 from server_core.errors import AppLoadError, ConfigError
+from server_core.gateway.loader import Loaded
+from server_core.settings import Settings
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -35,7 +39,7 @@ def describe(info: ScriptInfo) -> str:
     return json.dumps({"app": info.app_import_path, "factory": named, "debug": info.set_debug_flag})
 
 
-def load(target: str) -> Flask:
+def load(target: str, settings: Settings) -> Loaded:
     """The application that ``describe`` told of.  Raises AppLoadError with Flask's own words when there is none."""
     described = json.loads(target)
     factory = None
@@ -43,7 +47,23 @@ def load(target: str) -> Flask:
         module, _, name = described["factory"].partition(":")
         factory = getattr(importlib.import_module(module), name)
     info = ScriptInfo(described["app"], create_app=factory, set_debug_flag=described["debug"])
-    return load_app(info)
+    app = load_app(info)
+    return Loaded(app, lambda: list(inspect(app, settings)), _template_places(app), partial(_is_fresh, app))
+
+
+def _template_places(app: Flask) -> tuple[tuple[str, str], ...]:
+    return tuple((os.path.realpath(folder), "**/*") for folder in _template_folders(app))
+
+
+def _template_folders(app: Flask) -> list[str]:
+    scaffolds = [app, *app.iter_blueprints()]
+    return [os.path.join(each.root_path, each.template_folder) for each in scaffolds if each.template_folder]
+
+
+def _is_fresh(app: Flask, path: str) -> bool:
+    """Jinja looks at a template's file each time, so a changed one needs nothing."""
+    folders = [os.path.realpath(folder) + os.sep for folder in _template_folders(app)]
+    return bool(app.jinja_env.auto_reload) and path.startswith(tuple(folders))
 
 
 def load_app(info: ScriptInfo) -> Flask:

@@ -11,11 +11,12 @@ import binascii
 import logging
 import os
 import re
-import time
 from collections import deque
 from collections.abc import Callable
+from datetime import tzinfo
 from typing import Any
 
+from server_core.console import local_time, request_line, wants_color
 from server_core.errors import ConfigError
 from server_core.exchange import Exchange
 from server_core.logs import open_log_file
@@ -37,14 +38,15 @@ def _user(environ: dict[str, Any]) -> str:
 class _Clock:
     """The time of an exchange as ``[23/Nov/2026:05:00:00 +0000]``, made once a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, zone: tzinfo | None = None) -> None:
+        self._zone = zone
         self._second = -1
         self._text = ""
 
     def __call__(self, ended: float) -> str:
         second = int(ended)
         if second != self._second:
-            self._text = time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(second))
+            self._text = local_time(second, self._zone, "[%d/%b/%Y:%H:%M:%S %z]")
             self._second = second
         return self._text
 
@@ -103,8 +105,19 @@ def _escape(found: re.Match[str]) -> str:
     return "\\" + found[0] if found[0] in '"\\' else f"\\x{ord(found[0]):02x}"
 
 
-def compile_format(form: str, origin: str = "default") -> Callable[[Exchange], str]:
-    """A function that makes the line of an exchange; raises ConfigError for an atom that does not exist."""
+#: a format for people, who get a line of its own making
+DEVELOPMENT_FORMAT = "dev"
+
+
+def compile_format(
+    form: str, origin: str = "default", zone: tzinfo | None = None, color: bool = False
+) -> Callable[[Exchange], str]:
+    """A function that makes the line of an exchange; raises ConfigError for an atom that does not exist.
+
+    ``zone`` is that of its times, None the system's.
+    """
+    if form == DEVELOPMENT_FORMAT:
+        return request_line(color, zone)
     template: list[str] = []
     atoms: list[str] = []
     position = 0
@@ -121,10 +134,10 @@ def compile_format(form: str, origin: str = "default") -> Callable[[Exchange], s
                 "request fields, response headers and environ."
             )
         position = found.end()
-    return _compile("".join(template) + form[position:].replace("%", "%%"), atoms)
+    return _compile("".join(template) + form[position:].replace("%", "%%"), atoms, zone)
 
 
-def _compile(form: str, atoms: list[str]) -> Callable[[Exchange], str]:
+def _compile(form: str, atoms: list[str], zone: tzinfo | None) -> Callable[[Exchange], str]:
     # As one function, because a call for each atom would be a third of what a small request costs.  Only what is in
     # ATOMS and names in quotes get into its text.  Nearly all lines need no escape, and the quickest way to see it is
     # that they have no more quotes than the format; where the format itself has something of the kind, all are checked.
@@ -143,7 +156,7 @@ def format_exchange(exchange):
         "escape": lambda value: _unsafe.sub(_escape, value),
         "user": _user,
         "header": _header,
-        "clock": _Clock(),
+        "clock": _Clock(zone),
         "getpid": os.getpid,
     }
     exec(text, known)
@@ -154,8 +167,17 @@ def format_exchange(exchange):
 class AccessLog:
     """Gathers lines with ``record`` and writes them with ``flush``."""
 
-    def __init__(self, form: str, path: str | None, syslog: logging.Handler | None = None) -> None:
-        self._format = compile_format(form)
+    def __init__(
+        self,
+        form: str,
+        path: str | None,
+        syslog: logging.Handler | None = None,
+        zone: tzinfo | None = None,
+        color: str = "never",
+    ) -> None:
+        """``path`` "-" is standard output; ``zone`` and ``color`` are the settings log_timezone and color."""
+        colored = color == "always" or (color == "auto" and path == "-" and wants_color(1))
+        self._format = compile_format(form, zone=zone, color=colored)
         self._lines: deque[str] = deque()
         self._syslog = syslog
         self._descriptor = -1

@@ -11,11 +11,13 @@ import socket
 import stat
 import sys
 from collections.abc import Mapping
+from datetime import tzinfo
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import urlsplit
 
-from server_core.errors import StartError
+from server_core.console import local_time
+from server_core.errors import ConfigError, StartError
 from server_core.process import Account
 from server_core.settings import Logs
 
@@ -23,6 +25,32 @@ _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 #: names of descriptors that we have already
 STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2, "/proc/self/fd/1": 1, "/proc/self/fd/2": 2}
 _DATE_FORMAT = "%Y-%m-%d %H:%M:%S %z"
+
+
+class _Formatter(logging.Formatter):
+    """Like its parent, with the times of a time zone; the application may have changed that of the process."""
+
+    def __init__(self, zone: tzinfo | None) -> None:
+        super().__init__(_FORMAT)
+        self._zone = zone
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return local_time(record.created, self._zone, _DATE_FORMAT)
+
+
+def zone_of(logs: Logs, origin: str = "") -> tzinfo | None:
+    """The time zone of both logs, None for that of the system.  Raises ConfigError for one that does not exist."""
+    if logs.log_timezone is None:
+        return None
+    from zoneinfo import ZoneInfo  # not before it is needed
+
+    try:
+        return ZoneInfo(logs.log_timezone)
+    except (OSError, ValueError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        raise ConfigError(
+            f"log_timezone: there is no time zone {logs.log_timezone!r} ({origin}) on this machine: write "
+            "Europe/Berlin or UTC; time zones come with the system's package tzdata, or with pip install tzdata."
+        )
 
 
 def error_log(logs: Logs, title: str) -> logging.Logger:
@@ -34,7 +62,7 @@ def error_log(logs: Logs, title: str) -> logging.Logger:
     log = logging.Logger("prefork-serve", logs.loglevel.upper())
     handler: logging.Handler
     handler = logging.StreamHandler(sys.stderr if logs.errorlog == "-" else open_text(logs.errorlog))
-    handler.setFormatter(logging.Formatter(_FORMAT, _DATE_FORMAT))
+    handler.setFormatter(_Formatter(zone_of(logs)))
     log.addHandler(handler)
     if logs.syslog:
         log.addHandler(syslog_handler(logs, title))

@@ -13,15 +13,18 @@ from time import monotonic
 from server_core import __version__
 from server_core.access_log import compile_format
 from server_core.arbiter.arbiter import Arbiter
-from server_core.arbiter.boot import Boot
+from server_core.arbiter.autoreload import Autoreload
+from server_core.arbiter.boot import Boot, Failure
 from server_core.arbiter.children import Generation, describe_status
 from server_core.arbiter.reports import Reports
 from server_core.config.layers import Resolved
 from server_core.errors import AppLoadError, BootError, ConfigError
+from server_core.gateway import static
 from server_core.gateway.loader import AppSpec
 from server_core.listeners import Listener, open_listener
-from server_core.logs import error_log, prepare_files
+from server_core.logs import error_log, prepare_files, zone_of
 from server_core.process import Account, PidFile, adopt_orphans, fill_standard_streams, find_account, set_title
+from server_core.reload.standin import stand_in
 from server_core.reload.watcher import Watch
 from server_core.scoreboard import Scoreboard
 from server_core.settings import Settings
@@ -48,6 +51,15 @@ class Server:
         if settings.workers.threads > 1 and not worker_class.concurrent:
             raise ConfigError(f"worker_class {settings.workers.worker_class} has no threads: leave threads at 1.")
         compile_format(settings.logs.access_log_format, self.origins["access_log_format"])
+        zone_of(settings.logs, self.origins["log_timezone"])
+        if settings.paths.static and settings.paths.static_mounts:
+            static.require(self.origins["static_mounts"])
+        directory_for_uploads = settings.limits.tmp_upload_dir
+        if directory_for_uploads is not None and not os.path.isdir(directory_for_uploads):
+            raise ConfigError(
+                f"tmp_upload_dir: {directory_for_uploads} ({self.origins['tmp_upload_dir']}) is no directory: make it, "
+                "or leave the setting out."
+            )
         process = settings.process
         self._serves = False
         self.account: Account = find_account(process.user, process.group, (self.origins["user"], self.origins["group"]))
@@ -99,8 +111,9 @@ class Server:
         # Room for scaling up, and for those who leave while others take their place.
         scoreboard = Scoreboard(max(256, 4 * workers))
 
-        def make_boot(generation: int, lifeline: int, reports: int) -> Boot:
-            return self._boot(generation, listeners, scoreboard, lifeline, reports)
+        def make_boot(generation: int, lifeline: int, reports: int, failure: Failure | None) -> Boot:
+            boot = self._boot(generation, listeners, scoreboard, lifeline, reports)
+            return boot if failure is None else stand_in(boot, failure)
 
         def stop_listening() -> None:
             # New clients are refused as soon as the last worker has taken all that queued before.
@@ -113,10 +126,10 @@ class Server:
             scoreboard,
             log,
             make_boot,
-            on_ready=lambda generation: self._tell_ready(generation, listeners, log),
+            on_ready=lambda generation, stands_in: self._tell_ready(generation, stands_in, listeners, log),
             on_drain=stop_listening,
-            patient=settings.development.reload,
-            triggers={watch.descriptor: watch.read} if watch is not None else None,
+            autoreload=Autoreload(watch, log) if watch is not None else None,
+            shows_failures=watch is not None and settings.profile.develops,
         )
 
     def _boot(
@@ -138,11 +151,13 @@ class Server:
         where = " ".join(listener.url.removeprefix("http://") for listener in listeners)
         return f"{where} {self.title}".strip()
 
-    def _tell_ready(self, generation: int, listeners: Iterable[Listener], log: Logger) -> None:
-        lines = [f"Generation {generation} has taken over."] if self._serves else self._banner(generation, listeners)
+    def _tell_ready(self, generation: int, stands_in: bool, listeners: Iterable[Listener], log: Logger) -> None:
+        if not self._serves:
+            for line in self._banner(generation, listeners):
+                log.info("%s", line)
+        elif not stands_in:
+            log.info("Generation %d has taken over.", generation)
         self._serves = True
-        for line in lines:
-            log.info("%s", line)
 
     def _banner(self, generation: int, listeners: Iterable[Listener]) -> list[str]:
         workers = self.settings.workers
@@ -152,14 +167,20 @@ class Server:
         count = f"{workers.workers} worker{'s' if workers.workers > 1 else ''}"
         how = "imported once, then forked" if workers.preload_app else "imported by each worker"
         stop = "Ctrl-C" if sys.stdin is not None and sys.stdin.isatty() else f"kill {os.getpid()}"
-        lines = [
+        return [
             f"prefork-serve {__version__} serves {self.spec.title} on {' '.join(each.url for each in listeners)}",
             f"{count} × {threads}, worker class {workers.worker_class}{because}, generation {generation}, {how}",
+            self._profile(),
             f"Stop: {stop}. Load the application anew: kill -HUP {os.getpid()}.",
         ]
-        if self.settings.development.reload:
-            lines.append("Development: the application is loaded anew when one of its files changes (reload).")
-        return lines
+
+    def _profile(self) -> str:
+        settings = self.settings
+        profile, origin = settings.profile.profile, self.origins["profile"]
+        told = f"Profile {profile}" if origin == "default" else f"Profile {profile}, because of {origin}"
+        if settings.development.reload:
+            return f"{told}. The application is loaded anew when one of its files changes (reload)."
+        return f"{told}."
 
     # -- checking
 

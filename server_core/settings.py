@@ -22,6 +22,7 @@ from server_core.config.values import (
     integer,
     list_of,
     matching,
+    mounts,
     networks,
     octal_mode,
     optional,
@@ -66,6 +67,82 @@ class Application:
         default_text="the current directory",
         help="The directory to change to before the application is imported.  Modules and relative paths, those of "
         "log files and the pid file too, are looked up from there.",
+    )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the server is for at the moment, and what it insists on before it serves."""
+
+    profile: str = setting(
+        "production",
+        choice("production", "development"),
+        default_text="`development` when Django or Flask is in debug mode, else `production`",
+        help="What the server is for.  development means, unless the settings themselves say otherwise: reload, one "
+        "worker with 8 threads, a readable line on standard output for each request, a page in the browser that tells "
+        "what is broken, the framework's debugger, static files and media without any setup.  production means none "
+        "of these, and an inspection before each start and reload (checks).",
+    )
+    checks: bool = setting(
+        True,
+        boolean(),
+        help="Inspect the project before each start and reload.  With Django: its system checks, whose errors refuse "
+        "the start, and unapplied migrations; in production also check --deploy, static files that nobody has "
+        "collected, and more connections than databases have.  With Flask: debug mode that the network can reach, and "
+        "weak secrets.  What is found is told once; a reload that is refused leaves the old code serving.",
+    )
+    strict: bool = setting(
+        False,
+        boolean(),
+        help="Refuse to start, or to reload, when the inspection (checks) finds anything in production, instead of "
+        "only saying so.",
+    )
+
+    @property
+    def develops(self) -> bool:
+        """Is the code being written?"""
+        return self.profile == "development"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The names and paths under which the application is reached, and the files that are served beside it."""
+
+    script_name: str = setting(
+        "",
+        matching(r"(/[!-.0-9:-~]+)*", "path", "PATH", "is no path to mount on: write /shop", empty=True),
+        default_text="none: the application is at the root",
+        help="The path that the application is mounted on, SCRIPT_NAME for it: with /shop, a request for /shop/cart is "
+        "the application's /cart.  It does not matter whether the proxy in front takes the path away or passes it on.",
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        "",
+        list_of(text("host", "HOST"), "list of hosts"),
+        flags=("--allowed-host",),
+        default_text="ALLOWED_HOSTS of Django, TRUSTED_HOSTS of Flask; else every host",
+        help="The hosts, in Django's spelling, for which requests may come: example.org, .example.org with all its "
+        "subdomains, * for all.  They are looked at only with check_hosts.",
+    )
+    static: bool = setting(
+        True,
+        boolean(),
+        help="Serve static_mounts.  Switch it off where the web server in front, or the application, serves them.",
+    )
+    static_mounts: tuple[tuple[str, str], ...] = setting(
+        "",
+        mounts(),
+        flags=("--static-mount",),
+        default_text="STATIC_URL=STATIC_ROOT of Django in production, the static folder of Flask; else none",
+        help="Directories whose files are served below a path, /static/=public, with caching, ranges, and the "
+        "compressed variants (.gz, .br) that lie beside them; it needs the package whitenoise.  Files that are there "
+        "at the start are served, in development all that are there at the moment.  What static storage with a "
+        "manifest has given hashed names is cached for ever, anything else for a minute.",
+    )
+    check_hosts: bool = setting(
+        False,
+        boolean(),
+        help="Answer requests for other hosts than allowed_hosts with 400 before their body is read and before the "
+        "application sees them.  What counts is the Host field: leave it off where a proxy puts another host there.",
     )
 
 
@@ -311,6 +388,12 @@ class Limits:
         "limit_request_body says.  Responses have a sixteenth of it; beyond that the application waits for the "
         "client.  0 allows no temporary files.",
     )
+    tmp_upload_dir: str | None = setting(
+        None,
+        optional(path(metavar="DIRECTORY")),
+        default_text="that of the system: TMPDIR, or /tmp",
+        help="The directory for the temporary files of bodies and responses.",
+    )
 
 
 @dataclass(frozen=True)
@@ -439,9 +522,22 @@ class Logs:
         ACCESS_LOG_FORMAT,
         text("text", "FORMAT"),
         flags=("--access-logformat",),
-        help="The form of a line of the access log.  The names in brackets are Gunicorn's: h is the client's address, "
-        "t the time, r the request line, s the status, b the size of the response, f the referrer, a the user agent, "
-        "L the time taken in seconds.",
+        default_text="Apache's combined format: `" + ACCESS_LOG_FORMAT + "`; with profile development `dev`",
+        help="The form of a line of the access log; dev stands for a short line for people: method, path, status, "
+        "duration, and with Django in debug mode the queries.  The names in brackets are Gunicorn's: h is the client's "
+        "address, t the time, r the request line, s the status, b the size of the response, f the referrer, a the user "
+        "agent, L the time taken in seconds.",
+    )
+    log_timezone: str | None = setting(
+        None,
+        optional(text("name of a time zone", "ZONE")),
+        default_text="that of the system; Django's TIME_ZONE",
+        help="The time zone of the times in both logs, such as Europe/Berlin or UTC.",
+    )
+    color: str = setting(
+        "auto",
+        choice("auto", "always", "never"),
+        help="Whether lines for people have colours: auto means on a terminal, unless NO_COLOR is set.",
     )
     errorlog: str = setting(
         "-",
@@ -497,7 +593,20 @@ class Development:
     reload: bool = setting(
         False,
         boolean(),
+        default_text="`false`; with profile development `true`",
         help="Load the application anew whenever one of its files changes.",
+    )
+    debugger: bool = setting(
+        True,
+        boolean(),
+        help="In development, let the framework's debugger show errors of the application: Werkzeug's, with its PIN, "
+        "for Flask.  Django's error page is the framework's own and is not meant.",
+    )
+    open_browser: bool = setting(
+        False,
+        boolean(),
+        flags=("--open",),
+        help="Open the first address in the browser as soon as the server serves.",
     )
     reload_engine: str = setting(
         "auto",
@@ -519,6 +628,8 @@ class Settings:
     """All settings, one attribute for each section.  A part of the server is given the section that it needs."""
 
     application: Application = field(default_factory=Application)
+    profile: Profile = field(default_factory=Profile)
+    paths: Paths = field(default_factory=Paths)
     sockets: Sockets = field(default_factory=Sockets)
     workers: Workers = field(default_factory=Workers)
     timeouts: Timeouts = field(default_factory=Timeouts)

@@ -27,6 +27,7 @@ server_core.settings
 server_core.config.schema
 server_core.config.rules
 server_core.config.layers
+server_core.config.translation
 server_core.config.environment
 server_core.config.files
 server_core.config.manual
@@ -44,6 +45,7 @@ server_core.http.response
 server_core.http.pages
 
 server_core.exchange
+server_core.console
 server_core.process
 server_core.signals
 server_core.scoreboard
@@ -52,8 +54,12 @@ server_core.logs
 server_core.access_log
 
 server_core.gateway
+server_core.gateway.inspection
 server_core.gateway.loader
 server_core.gateway.environ
+server_core.gateway.mount
+server_core.gateway.static
+server_core.gateway.leftovers
 server_core.gateway.wsgi
 
 server_core.engine
@@ -84,11 +90,13 @@ server_core.arbiter.boot
 server_core.arbiter.children
 server_core.arbiter.judge
 server_core.arbiter.faults
+server_core.arbiter.autoreload
 server_core.arbiter.arbiter
 server_core.arbiter.forkserver
 
 server_core.reload
 server_core.reload.watcher
+server_core.reload.standin
 
 server_core.server
 server_core.reference
@@ -97,9 +105,12 @@ server_core.cli
 server_core.__main__
 
 django_serve
+django_serve.translations
 django_serve.layer
 django_serve.checks
 django_serve.apps
+django_serve.development
+django_serve.inspection
 django_serve.loader
 django_serve.management
 
@@ -107,6 +118,8 @@ django_serve.management.commands
 django_serve.management.commands.serve
 
 flask_serve
+flask_serve.translations
+flask_serve.inspection
 flask_serve.loader
 flask_serve.command
 """.split()
@@ -125,6 +138,7 @@ ALLOWED_IMPURITY = {("server_core.arbiter.plan", "signal")}
 #: what is not required, or not ours to know everywhere, is imported in exactly these files
 ONLY_IN = {
     "watchfiles": {"server_core.reload.watcher"},
+    "whitenoise": {"server_core.gateway.static"},
     "setproctitle": {"server_core.process"},
     "argparse": {"server_core.config.arguments", "django_serve.management.commands.serve"},
 }

@@ -14,10 +14,11 @@ from collections.abc import Callable
 from logging import Logger
 from time import monotonic
 
-from server_core.arbiter.boot import Boot
-from server_core.arbiter.children import Generation, Grandchild, Worker, describe_status, is_reaped
+from server_core.arbiter.autoreload import Autoreload
+from server_core.arbiter.boot import Boot, Failure
+from server_core.arbiter.children import Generation, Grandchild, Worker, describe_status
 from server_core.arbiter.faults import Faults, indented
-from server_core.arbiter.judge import ABORT_SECONDS, STOP_SECONDS, kill, why_give_up, why_kill
+from server_core.arbiter.judge import ABORT_SECONDS, end_all, kill, why_give_up, why_kill
 from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS, Desired, Mode, Phase, next_step
 from server_core.arbiter.reports import Message, Reports
 from server_core.errors import AppLoadError, BootError
@@ -37,10 +38,10 @@ _LOADING = "loading the application anew; the server's own settings stay as they
 class Arbiter:
     """Keeps ``workers`` workers of the newest good generation alive.
 
-    ``make_boot(generation, lifeline, reports)`` says what a forkserver is told.  ``on_ready(generation)`` is called
-    whenever a generation has taken over.  With ``patient`` a first import that fails does not end the server: it waits
-    for a reload (development).  ``triggers`` are descriptors that can be read when the application should be reloaded;
-    their functions say why in words, "" for not yet and None for never again.
+    ``make_boot(generation, lifeline, reports, failure)`` says what a forkserver is told.  ``on_ready(generation,
+    stands_in)`` is called whenever a generation has taken over.  With ``autoreload`` (development) a first import that
+    fails does not end the server: it waits for a change; and with ``shows_failures`` a generation of our own stands in
+    for an application that cannot be loaded, and shows its clients why.
     """
 
     def __init__(
@@ -49,12 +50,12 @@ class Arbiter:
         timeouts: Timeouts,
         scoreboard: Scoreboard,
         log: Logger,
-        make_boot: Callable[[int, int, int], Boot],
+        make_boot: Callable[[int, int, int, Failure | None], Boot],
         *,
-        on_ready: Callable[[int], None] = lambda generation: None,
+        on_ready: Callable[[int, bool], None] = lambda generation, stands_in: None,
         on_drain: Callable[[], None] = lambda: None,
-        patient: bool = False,
-        triggers: dict[int, Callable[[], str | None]] | None = None,
+        autoreload: Autoreload | None = None,
+        shows_failures: bool = False,
     ) -> None:
         self._desired = Desired(workers, 0, Mode.SERVE)
         self._timeouts = timeouts
@@ -63,8 +64,8 @@ class Arbiter:
         self._make_boot = make_boot
         self._on_ready = on_ready
         self._on_drain = on_drain
-        self._patient = patient
-        self._triggers = triggers or {}
+        self._autoreload = autoreload
+        self._shows_failures = shows_failures
         self._signals = SignalPipe([*SIGNALS, *UNUSED_SIGNALS, signal.SIGCHLD])
         self._lifeline, self._lifeline_end = os.pipe()
         self._workers: dict[int, Worker] = {}
@@ -109,13 +110,14 @@ class Arbiter:
         self._keep_house(now)
 
     def _wait(self) -> None:
-        """Sleep until a signal, a report, a trigger or the next second."""
+        """Sleep until a signal, a report, a changed file or the next second."""
         poll = select.poll()
         poll.register(self._signals.descriptor, select.POLLIN)
         for reports in self._all_reports():
             poll.register(reports.descriptor, select.POLLIN)
-        for descriptor in self._triggers:
-            poll.register(descriptor, select.POLLIN)
+        autoreload = self._autoreload
+        if autoreload is not None and autoreload.descriptor >= 0:
+            poll.register(autoreload.descriptor, select.POLLIN)
         pause = LOOK_SECONDS if self._desired.mode == Mode.SERVE else 0.1
         backoff = self._backoff.until - monotonic()
         if backoff > 0:
@@ -123,14 +125,16 @@ class Arbiter:
         ready = {descriptor for descriptor, _ in poll.poll(pause * 1000)}
         for number in self._signals.read():
             self._heed(number)
-        for descriptor in ready & set(self._triggers):
-            reason = self._triggers[descriptor]()
-            if reason is None:
-                del self._triggers[descriptor]
-            elif reason:
-                self._log.info("%s: %s", reason, _LOADING)
-                self._backoff.succeeded()
-                self._desired = SIGNALS[signal.SIGHUP](self._desired)
+        if autoreload is not None and autoreload.descriptor in ready:
+            settled = self._candidate is None and self._current is not None and not self._current.is_stand_in
+            self._reload_because(autoreload.heed(self._workers.values() if settled else ()))
+
+    def _reload_because(self, reason: str) -> None:
+        """Files have changed: ``reason`` says which, "" when nothing has to be done."""
+        if reason:
+            self._log.info("%s: %s", reason, _LOADING)
+            self._backoff.succeeded()
+            self._desired = SIGNALS[signal.SIGHUP](self._desired)
 
     def _all_reports(self) -> list[Reports]:
         every = [worker.reports for worker in self._workers.values()]
@@ -153,11 +157,8 @@ class Arbiter:
             self._log.info("Received SIGHUP: %s", _LOADING)
         elif self._desired.workers > max(before.workers, self._most_workers):
             self._desired = before
-            self._log.warning(
-                "Received %s: there are %d workers, and no more are possible without a new start.",
-                number.name,
-                before.workers,
-            )
+            words = "Received %s: there are %d workers, and no more are possible without a new start."
+            self._log.warning(words, number.name, before.workers)
         elif self._desired.workers != before.workers:
             count = self._desired.workers
             self._log.info("Received %s: %d worker%s from now on.", number.name, count, "s" if count > 1 else "")
@@ -207,11 +208,9 @@ class Arbiter:
                 self._worker_died(worker, self._dead.pop(worker.pid))
             elif worker.reports.closed and self._is_orphan(worker) and not worker.exists():
                 self._worker_died(worker, None)
-        self._dead = {pid: status for pid, status in self._dead.items() if self._may_be_awaited()}
-
-    def _may_be_awaited(self) -> bool:
-        """A worker may be dead before its forkserver has told its process id; all other strangers are forgotten."""
-        return any(worker.pid == 0 for worker in self._workers.values())
+        # A worker may be dead before its forkserver has told its process id; all other strangers are forgotten.
+        if all(worker.pid for worker in self._workers.values()):
+            self._dead.clear()
 
     def _is_orphan(self, worker: Worker) -> bool:
         """Nobody will ever tell of this worker's end: its forkserver is gone, and it is not our child."""
@@ -221,7 +220,7 @@ class Arbiter:
         if "imported" in message:
             generation.imported = True
         elif "failed" in message:
-            generation.failure = (message["failed"], message["details"])
+            generation.failure = Failure(message["failed"], message["details"])
         elif "forked" in message:
             worker = self._workers.get(message["slot"])
             if worker is not None:
@@ -229,12 +228,14 @@ class Arbiter:
         elif "unforked" in message:
             worker = self._workers.get(message["unforked"])
             if worker is not None and worker.pid == 0:
-                worker.failure = (message["why"], "")
+                worker.failure = Failure(message["why"], "")
                 self._worker_died(worker, None)
         elif "exited" in message:
             for worker in list(self._workers.values()):
                 if worker.pid == message["exited"] and worker.generation == generation.number:
                     self._worker_died(worker, message["status"])
+        else:
+            self._hear_of_application(message)
 
     def _hear_worker(self, worker: Worker, message: Message) -> None:
         if "ready" in message:
@@ -242,15 +243,22 @@ class Arbiter:
             if worker.phase is Phase.BOOTING:
                 worker.phase, worker.since = Phase.READY, monotonic()
         elif "failed" in message:
-            worker.failure = (message["failed"], message["details"])
-        elif "recycle" in message and not worker.tired:
+            worker.failure = Failure(message["failed"], message["details"])
+        elif "stale" in message and self._autoreload is not None:
+            self._reload_because(self._autoreload.stale(message["stale"], message["number"]))
+        elif "recycle" not in message:
+            self._hear_of_application(message)
+        elif not worker.tired:
             worker.tired = True
-            self._log.info(
-                "Worker %d (pid %d) has answered %d requests (max_requests): it will be replaced.",
-                worker.slot,
-                worker.pid,
-                message["recycle"],
-            )
+            words = "Worker %d (pid %d) has answered %d requests (max_requests): it will be replaced."
+            self._log.info(words, worker.slot, worker.pid, message["recycle"])
+
+    def _hear_of_application(self, message: Message) -> None:
+        """Whoever has imported it tells this."""
+        if "finding" in message:
+            self._faults.tell_finding(message["finding"])
+        elif "place" in message and self._autoreload is not None:
+            self._autoreload.watch(message["place"], message["pattern"])
 
     def _pid_is_known(self, worker: Worker, pid: int) -> None:
         if worker.process is not None:
@@ -271,8 +279,7 @@ class Arbiter:
             self._retired.remove(generation)
         elif generation is self._candidate:
             sentence = generation.why_killed or f"its forkserver {describe_status(status)}"
-            failure = generation.failure or (sentence, words)
-            self._candidate_failed(*failure)
+            self._candidate_failed(generation.failure or Failure(sentence, words))
         elif generation is self._current and self._desired.mode == Mode.SERVE:
             self._log.error(
                 "The forkserver of generation %d was lost: %s. Its workers serve on; a new generation replaces them.%s",
@@ -292,18 +299,17 @@ class Arbiter:
         if worker.phase is Phase.LEAVING and not worker.why_killed and as_told:
             self._log.debug("Worker %d (pid %d) has left.", worker.slot, worker.pid)
             return
-        if worker.failure is not None:
-            sentence, details = worker.failure
-        else:
-            sentence = worker.why_killed or f"it {describe_status(status)}"
-            details = worker.reports.last_words
+        failure = worker.failure or Failure(
+            worker.why_killed or f"it {describe_status(status)}", worker.reports.last_words
+        )
+        sentence, details = failure
         if worker.phase is Phase.LEAVING:
             self._log.warning(
                 "Worker %d (pid %d), which was leaving: %s.%s", worker.slot, worker.pid, sentence, indented(details)
             )
             return
         if self._candidate is not None and worker.generation == self._candidate.number:
-            self._candidate_failed(sentence, details, worker)
+            self._candidate_failed(failure, worker)
             return
         now = monotonic()
         lived_well = worker.phase is Phase.READY and now - worker.since > STABLE_SECONDS
@@ -380,16 +386,16 @@ class Arbiter:
         if worker is not None:
             self._workers[slot] = worker
 
-    def _start_candidate(self, now: float) -> None:
+    def _start_candidate(self, now: float, failure: Failure | None = None) -> None:
         if self._candidate is not None:
             self._log.info("Generation %d is given up for a newer one.", self._candidate.number)
             self._give_up_candidate()
         try:
             read, write = os.pipe()
-            boot = self._make_boot(self._number + 1, self._lifeline, write)
+            boot = self._make_boot(self._number + 1, self._lifeline, write, failure)
             self._candidate = Generation(boot, write, Reports(read), now)
         except OSError as error:
-            self._started_reloads -= 1  # still to be done
+            self._started_reloads -= failure is None  # still to be done
             self._cannot("load the application", error, now)
         else:
             self._number += 1
@@ -409,16 +415,23 @@ class Arbiter:
             self._retire(self._current)
         self._current, self._candidate = self._candidate, None
         self._backoff.succeeded()
-        self._on_ready(self._current.number)
+        self._on_ready(self._current.number, self._current.is_stand_in)
 
-    def _candidate_failed(self, sentence: str, details: str, worker: Worker | None = None) -> None:
+    def _candidate_failed(self, failure: Failure, worker: Worker | None = None) -> None:
+        sentence, details = failure
         candidate = self._candidate
         assert candidate is not None
         who = f"worker {worker.slot} of generation {candidate.number}" if worker else f"generation {candidate.number}"
         self._give_up_candidate()
         if self._desired.mode != Mode.SERVE:
             return
-        if self._current is None and not self._patient:
+        if self._shows_failures and not candidate.is_stand_in:
+            self._faults.tell(
+                f"The application was not loaded, {who} failed: {sentence}", details, failure, "The browser shows why."
+            )
+            self._start_candidate(monotonic(), failure)
+            return
+        if self._current is None and self._autoreload is None:
             loaded = not (worker.failure if worker else candidate.failure)
             self._exit = BootError(f"{who} failed: {sentence}", details) if loaded else AppLoadError(sentence, details)
             self._desired = self._desired._replace(mode=Mode.STOP)
@@ -432,9 +445,7 @@ class Arbiter:
             what, then = "loaded", "Waiting for a change; requests wait too."
         else:
             what, then = "reloaded", f"Generation {self._current.number} serves on.{pause}"
-        self._faults.tell(
-            f"The application was not {what}, {who} failed: {sentence}", details, (sentence, details), then
-        )
+        self._faults.tell(f"The application was not {what}, {who} failed: {sentence}", details, failure, then)
 
     def _give_up_candidate(self) -> None:
         candidate, self._candidate = self._candidate, None
@@ -463,17 +474,6 @@ class Arbiter:
                 self._backoff.succeeded()
 
     def _end_all(self) -> None:
-        """Nothing of ours outlives us: not even for the moment in which a new server would find the port in use."""
-        everyone: list[Generation | Worker] = [*self._generations(), *self._workers.values()]
-        for generation in self._generations():
-            generation.close()
-        for each in reversed(everyone):
-            each.send(signal.SIGKILL)
-        # Forkservers are our children, and a dead forkserver's workers are too (Linux).
-        until = monotonic() + STOP_SECONDS
-        for pid in [each.pid for each in everyone if each.pid]:
-            while not is_reaped(pid) and monotonic() < until:
-                select.select([self._signals.descriptor], [], [], 0.1)
-                self._signals.read()
+        end_all(self._generations(), list(self._workers.values()), self._signals)
         os.close(self._lifeline_end)
         os.close(self._lifeline)

@@ -8,6 +8,7 @@ import socket
 import struct
 import sys
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from server_core.config.bindings import Binding
 from server_core.gateway.loader import AppSpec
@@ -16,6 +17,13 @@ from server_core.settings import Settings
 
 _LENGTH = struct.Struct("!I")
 _SLOT = struct.Struct("!i")
+
+
+class Failure(NamedTuple):
+    """Why the application could not be loaded: a sentence, and a traceback or ""."""
+
+    sentence: str
+    details: str
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Boot:
     scoreboard: tuple[int, int]  # slots, descriptor
     lifeline: int
     reports: int
+    failure: Failure | None = None  # of the application: then this generation stands in for it
 
     @property
     def title(self) -> str:

@@ -8,7 +8,7 @@ import socket
 import sys
 from dataclasses import dataclass
 
-from server_core.arbiter.boot import Boot, fresh_interpreter, send_boot, send_fork, spawn
+from server_core.arbiter.boot import Boot, Failure, fresh_interpreter, send_boot, send_fork, spawn
 from server_core.arbiter.plan import Phase, View
 from server_core.arbiter.reports import Reports
 
@@ -116,7 +116,7 @@ class Worker:
     tired: bool = False
     killed: float = 0.0  # when it was first told to die
     why_killed: str = ""
-    failure: tuple[str, str] | None = None  # what it reported when it could not boot: a sentence, a traceback
+    failure: Failure | None = None  # what it reported when it could not boot
     heard: tuple[float, float] = (0.0, 0.0)  # its last sign of life; how long the arbiter had been asleep by then
 
     @property
@@ -166,10 +166,11 @@ class Generation:
 
     def __init__(self, boot: Boot, reports_write: int, reports: Reports, now: float) -> None:
         self.number = boot.generation
+        self.is_stand_in = boot.failure is not None
         self.reports = reports
         self.started = now
         self.imported = False
-        self.failure: tuple[str, str] | None = None
+        self.failure: Failure | None = None
         self.killed = 0.0
         self.why_killed = ""
         self.pid = 0
@@ -199,15 +200,14 @@ class Generation:
         """Ask for a worker; None when the forkserver is dead already.  Raises OSError for want of descriptors."""
         if self._channel is None:
             return None
-        read, write = os.pipe()
-        try:
-            send_fork(self._channel, slot, write)
-        except OSError:
-            os.close(read)
-            return None
-        finally:
-            os.close(write)
-        return Worker(slot, self.number, Reports(read), now)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                send_fork(self._channel, slot, theirs.fileno())
+            except OSError:
+                ours.close()
+                return None
+        return Worker(slot, self.number, Reports(ours.detach()), now)
 
     def close(self) -> None:
         """Ask for no more: the forkserver lets go of the listeners and ends after its last worker."""

@@ -14,6 +14,7 @@ class Faults:
         self.backoff = Backoff()
         self._log = log
         self._told: set[tuple[str, str]] = set()
+        self._findings: set[str] = set()
 
     def tell(self, sentence: str, details: str, fault: tuple[str, str], then: str) -> None:
         """``details`` is a traceback or "", ``fault`` is what makes two faults the same, ``then`` what happens now."""
@@ -25,6 +26,12 @@ class Faults:
             self._log.error("%s (the same error as before, failure %d). %s", sentence, self.backoff.failures, then)
         else:
             self._log.error("%s. %s%s", sentence, then, indented(details))
+
+    def tell_finding(self, text: str) -> None:
+        """What an inspection has found, once however many generations and workers say it."""
+        if text not in self._findings:
+            self._findings.add(text)
+            self._log.warning("%s", text)
 
 
 def indented(details: str) -> str:

@@ -13,20 +13,20 @@ import select
 import signal
 import socket
 import sys
-import threading
 import traceback
 from time import monotonic
 
 from server_core.arbiter.boot import Boot, receive_boot, receive_fork
 from server_core.errors import AppLoadError, ServeError
-from server_core.gateway.loader import Application
+from server_core.gateway.leftovers import Leftovers
+from server_core.gateway.loader import Loaded
 from server_core.listeners import Listener, adopt
 from server_core.logs import error_log
 from server_core.process import drop_privileges, set_title, tune_collector
 from server_core.scoreboard import Scoreboard
 from server_core.signals import SignalPipe, reset
 from server_core.workers import load_worker_class
-from server_core.workers.post import Post, report
+from server_core.workers.post import Post, bring_in, report
 
 #: how much later than boot_timeout an import ends itself
 ALARM_SECONDS = 1.0
@@ -55,7 +55,8 @@ class ForkServer:
         self.is_worker = False
         self._channel = channel
         self._boot = boot
-        self._application: Application | None = None
+        self._loaded: Loaded | None = None
+        self._leftovers = Leftovers()
         self._workers: set[int] = set()
 
     def run(self) -> int:
@@ -77,7 +78,8 @@ class ForkServer:
             self._log = error_log(boot.settings.logs, boot.title)
             worker_class.prepare()
             if boot.settings.workers.preload_app:
-                self._application = boot.spec.load()
+                with self._leftovers:
+                    self._loaded = bring_in(boot.spec, boot.settings, boot.reports)
         except AppLoadError as error:
             report(boot.reports, failed=str(error), details=error.details)
             return error.exit_code
@@ -88,22 +90,14 @@ class ForkServer:
             report(boot.reports, failed=f"the forkserver failed: {error}", details=traceback.format_exc())
             return 1
         signal.setitimer(signal.ITIMER_REAL, 0)
-        self._warn_of_threads()
+        words = self._leftovers.words()
+        if words:
+            report(boot.reports, finding=words)
         if boot.settings.workers.tune_gc:
             tune_collector()
         self._signals = SignalPipe([signal.SIGCHLD])
         report(boot.reports, imported=True)
         return self._fork_on_demand()
-
-    def _warn_of_threads(self) -> None:
-        others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-        if others:
-            self._log.warning(
-                "The application started threads while it was imported (%s); they do not exist in the workers, which "
-                "are forked afterwards. Start them later, or set preload_app to false so that each worker imports the "
-                "application for itself.",
-                ", ".join(others),
-            )
 
     def _fork_on_demand(self) -> int:
         """Until the arbiter asks for no more and the last worker is gone; in a worker, until that worker's end."""
@@ -186,7 +180,7 @@ class ForkServer:
             title=boot.title,
             settings=boot.settings,
             spec=boot.spec,
-            application=self._application,
+            loaded=self._loaded,
             listeners=[Listener(adopt(descriptor), binding) for descriptor, binding in boot.listeners],
             scoreboard=Scoreboard(*boot.scoreboard),
             log=self._log,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import signal
+from time import monotonic
 
-from server_core.arbiter.children import Generation, Worker
+from server_core.arbiter.children import Generation, Worker, is_reaped
 from server_core.arbiter.plan import Mode, Phase
 from server_core.settings import Timeouts
+from server_core.signals import SignalPipe
 
 #: from SIGABRT, which makes a silent worker tell its stacks, to SIGKILL
 ABORT_SECONDS = 2.0
@@ -51,3 +54,18 @@ def kill(target: Generation | Worker, now: float) -> None:
         target.send(signal.SIGCONT)  # a stopped process hears it only when it goes on
     elif now - target.killed > ABORT_SECONDS:
         target.send(signal.SIGKILL)
+
+
+def end_all(generations: list[Generation], workers: list[Worker], signals: SignalPipe) -> None:
+    """Nothing of ours outlives us: not even for the moment in which a new server would find the port in use."""
+    everyone: list[Generation | Worker] = [*generations, *workers]
+    for generation in generations:
+        generation.close()
+    for each in reversed(everyone):
+        each.send(signal.SIGKILL)
+    # Forkservers are our children, and a dead forkserver's workers are too (Linux).
+    until = monotonic() + STOP_SECONDS
+    for pid in [each.pid for each in everyone if each.pid]:
+        while not is_reaped(pid) and monotonic() < until:
+            select.select([signals.descriptor], [], [], 0.1)
+            signals.read()

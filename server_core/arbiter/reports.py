@@ -17,6 +17,9 @@ FORMS: tuple[dict[str, type], ...] = (
     {"exited": int, "status": int},
     {"ready": int},
     {"recycle": int},
+    {"finding": str},
+    {"place": str, "pattern": str},
+    {"stale": str, "number": int},
 )
 
 #: a child may be in the hands of an attacker, and must not keep the arbiter busy or fill its memory
@@ -38,7 +41,7 @@ def parse_message(line: bytes) -> Message | None:
 
 
 class Reports:
-    """The reading end of a child's pipe.
+    """Our end of what a child says; to a worker, something can be said in return.
 
     ``closed`` is set when the child (and everyone it forked) has let go of the other end; ``last_words`` is the text
     that is no message: the stacks of all threads, when the child was killed for being silent or by a fault.
@@ -60,6 +63,8 @@ class Reports:
                 data = os.read(self.descriptor, 65536)
             except BlockingIOError:
                 break
+            except ConnectionResetError:  # it died before it had read all that we told it
+                data = b""
             if not data:
                 self.close()
                 self._buffer += b"\n"  # ends a line that was cut short
@@ -79,6 +84,14 @@ class Reports:
         if others:
             self.last_words = (self.last_words + b"".join(others).decode("utf-8", "replace"))[-MOST_LAST_WORDS:]
         return messages
+
+    def send(self, **message: object) -> bool:
+        """Tell a worker something, as a line of JSON; False when it cannot take it now.  Never waits."""
+        data = json.dumps(message).encode("ascii") + b"\n"
+        try:
+            return not self.closed and os.write(self.descriptor, data) == len(data)
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Listen no more."""

@@ -9,8 +9,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from server_core.config.schema import SETTINGS
 from server_core.errors import ConfigError
 from server_core.settings import Settings
+
+#: what the profile development sets where nobody has said anything.  One process, so that what is kept in it (a cache
+#: in memory, a debugger's frames) behaves as beginners expect; threads, because a page may ask its own server.
+DEVELOPMENT: dict[str, object] = {
+    "reload": True,
+    "workers": 1,
+    "threads": 8,
+    "accesslog": "-",
+    "access_log_format": "dev",
+}
+
+
+def development_implies(settings: Settings, origins: dict[str, str]) -> Settings:
+    """The profile sets what nobody else has set."""
+    if not settings.profile.develops:
+        return settings
+    for name, value in DEVELOPMENT.items():
+        # Who chooses the worker class sync has chosen one thread.
+        taken = not is_default(origins[name]) or (name == "threads" and not is_default(origins["worker_class"]))
+        if not taken:
+            section = SETTINGS[name].section
+            settings = replace(settings, **{section: replace(getattr(settings, section), **{name: value})})
+            origins[name] = f"profile development ({origins['profile']})"
+    return settings
+
+
+def is_default(origin: str) -> bool:
+    """Has nobody given the value of this origin?"""
+    return origin == "default" or origin.startswith("default (")
 
 
 def threads_need_a_class_with_threads(settings: Settings, origins: dict[str, str]) -> Settings:
@@ -18,7 +48,7 @@ def threads_need_a_class_with_threads(settings: Settings, origins: dict[str, str
     workers = settings.workers
     if workers.threads == 1 or workers.worker_class != "sync":
         return settings
-    if origins["worker_class"] != "default":
+    if not is_default(origins["worker_class"]):
         raise ConfigError(
             f"worker_class sync ({origins['worker_class']}) runs one request at a time, but threads is "
             f"{workers.threads} ({origins['threads']}): choose worker_class gthread or threads 1."
@@ -80,6 +110,7 @@ def proxy_protocol_needs_both_sides(settings: Settings, origins: dict[str, str])
 Rule = Callable[[Settings, dict[str, str]], Settings]
 
 RULES: tuple[Rule, ...] = (
+    development_implies,
     threads_need_a_class_with_threads,
     jitter_needs_a_limit,
     parts_of_the_head_fit_into_it,

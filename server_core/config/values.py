@@ -93,11 +93,16 @@ def choice(*words: str) -> Kind[str]:
     return Kind(f"one of {', '.join(words)}", "|".join(words) if len(words) <= 5 else "WORD", parse, str)
 
 
-def matching(pattern: str, name: str, metavar: str, phrase: str) -> Kind[str]:
-    """Text that the regular expression ``pattern`` matches as a whole; ``phrase`` refuses all other text."""
+def matching(pattern: str, name: str, metavar: str, phrase: str, *, empty: bool = False) -> Kind[str]:
+    """Text that the regular expression ``pattern`` matches as a whole; ``phrase`` refuses all other text.
+
+    With ``empty``, nothing at all is right too.
+    """
     compiled = re.compile(pattern)
 
     def parse(raw: object) -> str:
+        if empty and isinstance(raw, str) and not raw.strip():
+            return ""
         value = _line(raw)
         if not compiled.fullmatch(value):
             raise ValueError(phrase)
@@ -358,6 +363,29 @@ def pairs(name: str, metavar: str, forbidden: frozenset[str]) -> Kind[tuple[tupl
 
     def parse_all(raw: object) -> tuple[tuple[str, str], ...]:
         return items.parse([f"{key}: {value}" for key, value in raw.items()] if isinstance(raw, Mapping) else raw)
+
+    return Kind(items.name, items.metavar, parse_all, items.show, many=True)
+
+
+def mounts() -> Kind[tuple[tuple[str, str], ...]]:
+    """Paths of URLs with the directories that are served there, ``/static/=DIRECTORY``; a file may also give a table.
+
+    The paths end with a slash.
+    """
+
+    def parse(raw: object) -> tuple[str, str]:
+        url, sign, directory = _line(raw).partition("=")
+        url, directory = url.strip(), directory.strip()
+        if not sign or not directory or not re.fullmatch(r"/[!-~]*", url) or "?" in url or "#" in url:
+            raise ValueError("is no mount: write /static/=DIRECTORY")
+        return url.rstrip("/") + "/", directory
+
+    items = list_of(Kind("mount", "URL=DIRECTORY", parse, "=".join), "list of mounts, URL=DIRECTORY")
+
+    def parse_all(raw: object) -> tuple[tuple[str, str], ...]:
+        if isinstance(raw, Mapping):
+            raw = [f"{url}={os.fspath(path) if isinstance(path, os.PathLike) else path}" for url, path in raw.items()]
+        return items.parse(raw)
 
     return Kind(items.name, items.metavar, parse_all, items.show, many=True)
 

@@ -12,11 +12,15 @@ MUCH = 16 << 20
 
 
 class Budget:
-    """``memory`` and ``space`` are bytes in use, of at most ``memory_limit`` and ``space_limit``."""
+    """``memory`` and ``space`` are bytes in use, of at most ``memory_limit`` and ``space_limit``.
 
-    __slots__ = ("_lock", "_peak", "memory", "memory_limit", "space", "space_limit")
+    ``directory`` is where temporary files are made; None stands for the system's choice.
+    """
 
-    def __init__(self, memory_limit: int, space_limit: int) -> None:
+    __slots__ = ("_lock", "_peak", "directory", "memory", "memory_limit", "space", "space_limit")
+
+    def __init__(self, memory_limit: int, space_limit: int, directory: str | None = None) -> None:
+        self.directory = directory
         self.memory = self.space = self._peak = 0
         self.memory_limit = memory_limit
         self.space_limit = space_limit

@@ -21,7 +21,7 @@ from server_core.http.fields import Fields, combine
 from server_core.http.framing import Body, begin_body
 from server_core.http.head import NO_REPEAT, check_open_line, parse, repeat_of, repeated_target, split_block
 from server_core.http.pages import error_page
-from server_core.http.policy import admit
+from server_core.http.policy import admit, host_is_allowed
 from server_core.http.proxy_protocol import parse_origin
 from server_core.http.response import CONTINUE
 
@@ -243,6 +243,8 @@ class Connection(Outlet):
             method, target, minor, block, end = head
             fields = combine(split_block(block, engine.head_limits))
             path, query, keep_alive, length, expects = admit(method, target, minor, fields)
+            if engine.hosts and "HTTP_HOST" in fields and not host_is_allowed(fields["HTTP_HOST"], engine.hosts):
+                raise ProtocolError(400, "a host that is not allowed (check_hosts)")
             body = begin_body(length, engine.limits) if length else None
             client = engine.proxies.client(fields, self._address, self._port, self._scheme, self._trusted)
             request = Request(self._site.environ, fields, method, minor, keep_alive, *client)

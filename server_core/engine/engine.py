@@ -61,6 +61,7 @@ NEXT_GO_SECONDS = 0.005
 class Engine:
     """Accepts connections on ``sites``, serves them with ``application`` until told to ``drain`` or ``stop``.
 
+    ``hosts`` are those that requests may name (empty: every one).
     ``record`` is told of every exchange (None: nobody wants to know), ``turn_ended`` is called when answers have been
     sent, ``beat`` about once a second while requests can be served, ``limit_reached`` once after ``max_requests``.
     """
@@ -76,6 +77,7 @@ class Engine:
         log: Logger,
         *,
         server: str | None = None,
+        hosts: tuple[str, ...] = (),
         worker_connections: int = 0,
         share: Share | None = None,
         record: Callable[[Exchange], None] | None = None,
@@ -89,9 +91,10 @@ class Engine:
         self.record = record
         self.timeouts, self.limits = timeouts, limits
         self.head_limits = HeadLimits(limits)
-        self.budget = Budget(limits.limit_buffer_memory, limits.limit_temp_space)
+        self.budget = Budget(limits.limit_buffer_memory, limits.limit_temp_space, limits.tmp_upload_dir)
         self.proxies = Proxies(proxy, log)
         self.server_lines = ServerLines(server.encode("ascii") if server else b"")
+        self.hosts = hosts
         self.keeps_alive = timeouts.keepalive > 0
         self.most_requests = limits.keepalive_requests or inf
         self.linger_seconds = LINGER_SECONDS

@@ -223,7 +223,9 @@ class Outbox:
         if not isinstance(last, FileSlice) or not last.grows or last.offset + last.count >= self._file_limit // 8:
             import tempfile  # not before it is needed: it brings a megabyte of other modules
 
-            with tempfile.TemporaryFile(prefix="prefork-serve-answer-", buffering=0) as file:
+            with tempfile.TemporaryFile(
+                prefix="prefork-serve-answer-", buffering=0, dir=self._budget.directory
+            ) as file:
                 last = FileSlice(os.dup(file.fileno()), 0, 0, grows=True)
             self._items.append(last)
         return last

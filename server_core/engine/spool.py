@@ -64,7 +64,7 @@ class Spool:
 
         self._take_space(self._memory)
         # Unbuffered, so that a full disk shows here and nowhere else.  Unlinked before its first byte, and mode 600.
-        file = tempfile.TemporaryFile(prefix="prefork-serve-body-", buffering=0)  # noqa: SIM115
+        file = tempfile.TemporaryFile(prefix="prefork-serve-body-", buffering=0, dir=self._budget.directory)  # noqa: SIM115
         assert isinstance(file, io.FileIO)
         try:
             for piece in self._pieces:

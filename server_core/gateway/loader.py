@@ -15,21 +15,41 @@ from typing import Any
 
 from server_core.config.values import without_arguments
 from server_core.errors import AppLoadError
+from server_core.gateway.inspection import Finding
+from server_core.settings import Settings
 
 Application = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An application, and what its framework has to say of it.
+
+    ``inspect`` looks the project over before it serves.  ``places`` are further directories, each with a pattern, whose
+    files the framework wants to have watched; ``refresh`` takes the path of a file that has changed and says whether
+    the running application has taken it up (None: it never does).  ``is_immutable`` says of a static file, by its path
+    and its URL, whether its name changes with its content.
+    """
+
+    application: Application
+    inspect: Callable[[], list[Finding]] = list
+    places: tuple[tuple[str, str], ...] = ()
+    refresh: Callable[[str], bool] | None = None
+    is_immutable: Callable[[str, str], bool] | None = None
 
 
 @dataclass(frozen=True)
 class AppSpec:
     """What a front door says about its application; plain values, for they travel to another process.
 
-    ``loader`` is ``module:function``, called with ``target`` in the process that imports the application; it returns
-    the WSGI callable or raises AppLoadError.  ``path`` is put in front of ``sys.path`` first.  ``title`` is for people.
+    ``loader`` is ``module:function``, called with ``target`` and all settings in the process that imports the
+    application; it returns ``Loaded`` or raises AppLoadError.  ``path`` is put in front of ``sys.path`` first.
+    ``title`` is for people.
     """
 
     target: str
     title: str = ""
-    loader: str = "server_core.gateway.loader:load_target"
+    loader: str = "server_core.gateway.loader:load"
     path: tuple[str, ...] = field(default_factory=tuple)
 
     @property
@@ -37,19 +57,19 @@ class AppSpec:
         """What people may read."""
         return self.title or without_arguments(self.target)
 
-    def load(self) -> Application:
+    def load(self, settings: Settings) -> Loaded:
         """Import the application.  Raises AppLoadError, with the traceback when the application's code is at fault."""
         sys.path[:0] = [entry for entry in self.path if entry not in sys.path]
         module, _, function = self.loader.partition(":")
         try:
-            application = getattr(importlib.import_module(module), function)(self.target)
+            loaded = getattr(importlib.import_module(module), function)(self.target, settings)
         except AppLoadError:
             raise
         except BaseException as error:  # SystemExit while importing is the application's failure, not our end
             raise AppLoadError(f"{self.called} raised {describe(error)} on import", own_traceback())
-        if not callable(application):
-            raise AppLoadError(f"{self.called} is not callable: it is a {type(application).__name__}")
-        return application  # type: ignore[no-any-return]
+        if not callable(loaded.application):
+            raise AppLoadError(f"{self.called} is not callable: it is a {type(loaded.application).__name__}")
+        return loaded  # type: ignore[no-any-return]
 
 
 _NOT_THE_APPLICATIONS = frozenset({"server_core", "importlib", "django_serve", "flask_serve"})
@@ -73,6 +93,11 @@ def own_traceback() -> str:
         # A SyntaxError: no frame is the application's, and the place is in the error itself.
         text = "Traceback (most recent call last):\n" + "".join(traceback.format_exception(kind, error, None))
     return text
+
+
+def load(target: str, settings: Settings) -> Loaded:
+    """The loader of a front door that knows no framework."""
+    return Loaded(load_target(target))
 
 
 def load_target(target: str) -> Application:

@@ -23,6 +23,7 @@ _split_absolute = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)([^?]*)(?:\?(.*))
 _split_host = re.compile(
     r"(?:\[([0-9A-Fa-f:.]+)\]|((?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+))(?::([0-9]{0,5}))?"
 ).fullmatch
+_ends_with_port = re.compile(r".*:[0-9]*").fullmatch
 _is_length = re.compile(r"[0-9]{1,19}").fullmatch
 _is_coding_list = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*").fullmatch
 
@@ -92,6 +93,17 @@ def _chunked(minor: int, fields: Fields) -> int:
     if _is_coding_list(coding) and codings[-1] == "chunked" and "chunked" not in codings[:-1]:
         raise ProtocolError(501, "a transfer coding other than chunked")
     raise ProtocolError(400, "an invalid Transfer-Encoding field")
+
+
+@lru_cache(maxsize=512)
+def host_is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
+    """Is ``host``, a valid Host field, one of ``allowed``: ``example.org``, ``.example.org`` with subdomains, ``*``?"""
+    name = host.lower().rpartition(":")[0] if _ends_with_port(host) else host.lower()
+    name = name.rstrip(".")
+    return any(
+        pattern == "*" or name == pattern.lstrip(".") or (pattern[:1] == "." and name.endswith(pattern))
+        for pattern in (one.lower() for one in allowed)
+    )
 
 
 @lru_cache(maxsize=512)

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from logging import Logger
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 from server_core.arbiter.boot import fresh_interpreter, spawn
 from server_core.errors import ConfigError
@@ -31,6 +31,19 @@ IGNORED = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packa
 POLL_SECONDS = 0.5
 #: the most that the start waits for the watcher: from then on no change is missed
 READY_SECONDS = 10.0
+
+
+class Changes(NamedTuple):
+    """The absolute paths of files that have changed."""
+
+    paths: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """Which, in words; "" for none."""
+        names = [os.path.relpath(path) for path in self.paths]
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f"{', '.join(names[:3])}{more} changed" if names else ""
 
 
 class Watch:
@@ -61,12 +74,15 @@ class Watch:
                 "No directory is watched (reload), for / is too large: set chdir to the application's own folder."
             )
 
-    def read(self) -> str | None:
-        """What has changed, in words; "" when a whole line has not come yet, None when no more will come."""
+    def add(self, directory: str, pattern: str) -> None:
+        """Watch these files too."""
+
+    def read(self) -> Changes | None:
+        """What has changed, nothing when a whole line has not come yet, None when no more will come."""
         try:
             data = os.read(self.descriptor, 65536)
         except BlockingIOError:
-            return ""
+            return Changes(())
         if not data:
             self._pid = 0
             self._log.error("The watcher has died: changes are not noticed any more. Start the server again.")
@@ -78,9 +94,7 @@ class Watch:
                 self._log.warning("%s", message)
             else:
                 changed.update(message)
-        names = [os.path.relpath(path) for path in sorted(changed)]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return f"{', '.join(names[:3])}{more} changed" if names else ""
+        return Changes(tuple(sorted(changed)))
 
     def end(self) -> None:
         """Stop watching."""

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import Logger
 from typing import TextIO
 
@@ -23,9 +23,12 @@ from server_core.engine.engine import Engine
 from server_core.engine.site import Site
 from server_core.errors import AppLoadError
 from server_core.gateway.environ import base_environ
-from server_core.gateway.loader import Application, AppSpec
+from server_core.gateway.inspection import judge
+from server_core.gateway.loader import AppSpec, Loaded
+from server_core.gateway.mount import mounted
+from server_core.gateway.static import with_files
 from server_core.listeners import Listener
-from server_core.logs import open_text, syslog_handler
+from server_core.logs import open_text, syslog_handler, zone_of
 from server_core.process import raise_open_files, set_title, tune_collector
 from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Settings
@@ -62,6 +65,28 @@ def report(descriptor: int, **message: object) -> None:
         pass
 
 
+def bring_in(spec: AppSpec, settings: Settings, reports: int) -> Loaded:
+    """Import the application and look it over; the arbiter is told what a person should know, and what to watch.
+
+    Raises AppLoadError.
+    """
+    loaded = spec.load(settings)
+    if settings.profile.checks:
+        words = judge(loaded.inspect(), settings.profile)
+        if words:
+            report(reports, finding=words)
+    if settings.development.reload:
+        for directory, pattern in loaded.places:
+            report(reports, place=directory, pattern=pattern)
+    paths = settings.paths
+    application = loaded.application
+    if paths.static:
+        # Frameworks write the path that the application is mounted on into the URLs of its files.
+        mounts = [(url.removeprefix(paths.script_name), directory) for url, directory in paths.static_mounts]
+        application = with_files(application, mounts, fresh=settings.profile.develops, is_immutable=loaded.is_immutable)
+    return replace(loaded, application=mounted(application, paths.script_name))
+
+
 @dataclass
 class Post:
     """What a worker was given.  ``reports`` is the pipe to the arbiter, ``lifeline`` ends when the arbiter does."""
@@ -72,7 +97,7 @@ class Post:
     title: str
     settings: Settings
     spec: AppSpec
-    application: Application | None
+    loaded: Loaded | None
     listeners: list[Listener]
     scoreboard: Scoreboard
     log: Logger
@@ -87,12 +112,13 @@ class Post:
         self._started = time.monotonic()
         self._engine: Engine | None = None
         self._leaving = False
+        self._heard = b""
         self._signals = SignalPipe([signal.SIGTERM])
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the whole family: the arbiter decides
         signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))
-        if self.application is None:
+        if self.loaded is None:
             try:
-                self.application = self.spec.load()
+                self.loaded = bring_in(self.spec, self.settings, self.reports)
             except AppLoadError as error:
                 report(self.reports, failed=str(error), details=error.details)
                 return error.exit_code
@@ -117,8 +143,10 @@ class Post:
                 logs.access_log_format,
                 logs.accesslog,
                 syslog_handler(logs, self.title) if logs.syslog else None,
+                zone_of(logs),
+                logs.color,
             )
-        assert self.application is not None
+        assert self.loaded is not None
         connections = settings.limits.worker_connections
         open_files = raise_open_files(connections + SPARE_FILES)
         if open_files < connections + SPARE_FILES:
@@ -132,8 +160,9 @@ class Post:
             )
         workers = settings.workers
         jitter = random.randint(0, workers.max_requests_jitter)
+        paths = settings.paths
         engine = self._engine = Engine(
-            self.application,
+            self.loaded.application,
             [self._site(listener, threads) for listener in self.listeners],
             threads,
             settings.limits,
@@ -141,6 +170,7 @@ class Post:
             settings.proxy,
             self.log,
             server=settings.responses.server_header,
+            hosts=paths.allowed_hosts if paths.check_hosts else (),
             worker_connections=connections,
             share=self.scoreboard.share(self.slot),
             record=access_log.record if access_log else None,
@@ -151,6 +181,8 @@ class Post:
         )
         engine.add_reader(self._signals.descriptor, self._read_signals)
         engine.add_reader(self.lifeline, self._arbiter_is_gone)
+        if settings.development.reload:
+            engine.add_reader(self.reports, self._hear_arbiter)
         self.beat()
         report(self.reports, ready=os.getpid())
         return engine
@@ -174,6 +206,26 @@ class Post:
     def _read_signals(self) -> None:
         if signal.SIGTERM in self._signals.read():
             self._leave()
+
+    def _hear_arbiter(self) -> None:
+        """Files have changed: take them up, or tell the arbiter that only a reload will."""
+        assert self._engine is not None
+        data = os.read(self.reports, 65536)
+        if not data:
+            self._engine.remove_reader(self.reports)
+        *lines, self._heard = (self._heard + data).split(b"\n")
+        for message in map(json.loads, lines):
+            stale = [path for path in message["changed"] if not self._refresh(path)]
+            if stale:
+                report(self.reports, stale=stale[0], number=message["number"])
+
+    def _refresh(self, path: str) -> bool:
+        assert self.loaded is not None
+        try:
+            return self.loaded.refresh is not None and self.loaded.refresh(path)
+        except Exception:
+            self.log.exception("The framework could not take up a change of %s: a reload has to", path)
+            return False
 
     def _arbiter_is_gone(self) -> None:
         assert self._engine is not None

@@ -91,7 +91,7 @@ def test_both_logs_go_to_syslog(serve):
         where = f"udp://127.0.0.1:{syslog.getsockname()[1]}"
         arguments = ("--log-syslog", "--log-syslog-to", where, "--log-syslog-facility", "local3", "-n", "shop")
         server = serve("-w", "1", *arguments, "simple:app")
-        heard = [syslog.recv(65536) for _ in range(3)]
+        heard = [syslog.recv(65536) for _ in range(4)]
         # local3 is 19, info is 6: 19 * 8 + 6
         assert heard[0].startswith(b"<158>shop[%d]: prefork-serve " % server.pid)
         server.get("/?a=b", user_agent="probe")

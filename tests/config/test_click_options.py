@@ -128,4 +128,4 @@ def test_the_help_says_what_the_default_is() -> None:
     output = " ".join(CliRunner().invoke(serve, ["--help"], terminal_width=100).output.split())
     assert "[default: 2048]" in output
     assert "[default: the number of CPUs that this process may use" in output
-    assert '[default: %(h)s %(l)s %(u)s %(t)s "%(r)s"' in output
+    assert '[default: Apache\'s combined format: %(h)s %(l)s %(u)s %(t)s "%(r)s"' in output

@@ -182,7 +182,9 @@ def test_a_path_may_be_a_path_object(tmp_path):
 
 
 def test_debug_switches_reload_on_and_says_so(tmp_path):
-    assert config(write(tmp_path), FLASK_DEBUG="1")["reload"] == ("true", "Flask's debug mode")
+    settings = config(write(tmp_path), FLASK_DEBUG="1")
+    assert settings["profile"] == ("development", "Flask's debug mode")
+    assert settings["reload"] == ("true", "profile development (Flask's debug mode)")
     assert config(tmp_path, "--no-reload", FLASK_DEBUG="1")["reload"] == ("false", "--no-reload")
     assert config(tmp_path)["reload"] == ("false", "default")
 
@@ -270,10 +272,14 @@ def test_broken_code_in_debug_waits_to_be_mended(tmp_path, serve):
     project = write(tmp_path, "1 / 0\n")
     server = serve(command=DEBUG_SERVE, cwd=project, wait=False)
     server.read_until("The application cannot be loaded, so the settings in its app.config are not known")
-    server.read_until("ZeroDivisionError: division by zero on import. Waiting for a change")
-    write(tmp_path)
+    server.read_until("ZeroDivisionError: division by zero on import. The browser shows why")
     server.wait_until_serving()
-    assert server.get("/").text == "hello"
+    answer = server.get("/")
+    assert answer.status == 500
+    assert "ZeroDivisionError" in answer.text
+    write(tmp_path)
+    server.read_until("Generation 2 has taken over")
+    eventually(lambda: server.get("/").text == "hello")
 
 
 def test_a_reload_brings_new_code(tmp_path, serve):

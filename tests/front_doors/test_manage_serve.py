@@ -89,7 +89,9 @@ def test_the_dict_in_the_settings_counts_and_every_value_says_where_it_is_from(o
 
 def test_debug_switches_reload_on_and_says_so(shop):
     _, text = manage(shop, "serve", "--show-config", DJANGO_DEBUG="1")
-    assert shown(text)["reload"] == ("true", "DEBUG in shop_site.settings")
+    settings = shown(text)
+    assert settings["profile"] == ("development", "DEBUG in shop_site.settings")
+    assert settings["reload"] == ("true", "profile development (DEBUG in shop_site.settings)")
 
 
 def test_reload_can_be_switched_off_in_debug(shop):
@@ -184,7 +186,10 @@ def test_an_option_that_does_not_exist_is_refused_below_a_short_usage(shop):
 
 
 def test_a_wrong_value_on_the_command_line_is_refused_in_one_sentence(shop):
-    assert refused(shop, "--workers", "many") == (2, 'Error: workers: "many" (--workers) is not a whole number.\n')
+    assert refused(shop, "--workers", "many") == (
+        2,
+        'CommandError: workers: "many" (--workers) is not a whole number.\n',
+    )
 
 
 def test_an_unknown_variable_is_refused_in_one_sentence(shop):
@@ -268,8 +273,8 @@ def manage_alone(folder: Path) -> tuple[int, str]:
 def test_a_failing_check_of_the_project_stops_the_start_unless_checks_are_skipped(own_shop):
     edit(own_shop / "shop" / "models.py", "max_digits=8, decimal_places=2)", "max_digits=1, decimal_places=2)")
     status, text = manage(own_shop, "serve", "--check-config")
-    assert status == 1
-    assert "fields.E134" in text
+    assert status == 4
+    assert "Error: the inspection (checks) found 2 errors\n    fields.E134: shop.OrderLine.price:" in text
     status, text = manage(own_shop, "serve", "--check-config", "--skip-checks")
     assert (status, text) == (0, "The settings are right and the application can be imported.\n")
 
@@ -391,5 +396,5 @@ def test_in_debug_a_changed_template_is_shown(tmp_path, serve):
     assert "Fountain pen" in server.get("/").text
     template = project / "shop" / "templates" / "shop" / "product_list.html"
     template.write_text(template.read_text().replace("{% block main %}", "{% block main %}<p>Spring sale</p>"))
-    server.read_until(r"product_list\.html changed")
+    server.read_until(r"product_list\.html changed: the running application takes it up")
     eventually(lambda: "Spring sale" in server.get("/").text)

@@ -12,6 +12,7 @@ import pytest
 from server_core.config.values import without_arguments
 from server_core.errors import AppLoadError
 from server_core.gateway.loader import AppSpec, describe, load_target
+from server_core.settings import Settings
 
 Write = Callable[..., None]
 
@@ -189,7 +190,7 @@ class TestFaultsOfTheApplication:
 
     def failure(self, target: str, **options: str) -> AppLoadError:
         with pytest.raises(AppLoadError) as caught:
-            AppSpec(target, **options).load()  # type: ignore[arg-type]
+            AppSpec(target, **options).load(Settings())  # type: ignore[arg-type]
         return caught.value
 
     def frames(self, error: AppLoadError) -> list[str]:
@@ -256,31 +257,41 @@ class TestSpec:
         monkeypatch.setattr(sys, "path", list(sys.path))
         (tmp_path / "only_here_by_path.py").write_text("def app(environ, start_response): return [b'found']")
         spec = AppSpec("only_here_by_path:app", path=(str(tmp_path),))
-        assert spec.load()({}, None) == [b"found"]
-        spec.load()
+        assert spec.load(Settings()).application({}, None) == [b"found"]
+        spec.load(Settings())
         assert sys.path.count(str(tmp_path)) == 1
         assert sys.path[0] == str(tmp_path)
 
     def test_another_loader_is_called_with_the_target(self, write: Write):
-        write("loaders", "def load(target):\n    return lambda environ, start_response: [target.encode()]")
-        assert AppSpec("whatever", loader="loaders:load").load()({}, None) == [b"whatever"]
+        write(
+            "loaders",
+            """
+            from server_core.gateway.loader import Loaded
+            def load(target, settings):
+                return Loaded(lambda environ, start_response: [target.encode()])
+            """,
+        )
+        loaded = AppSpec("whatever", loader="loaders:load").load(Settings())
+        assert loaded.application({}, None) == [b"whatever"]
 
     def test_a_loader_may_refuse_in_its_own_words(self, write: Write):
         write(
             "refusing",
             """
             from server_core.errors import AppLoadError
-            def load(target):
+            def load(target, settings):
                 raise AppLoadError("there is no such shop")
             """,
         )
         with pytest.raises(AppLoadError, match=r"^there is no such shop$"):
-            AppSpec("x", loader="refusing:load").load()
+            AppSpec("x", loader="refusing:load").load(Settings())
 
     def test_what_a_loader_returns_is_called(self, write: Write):
-        write("wrong", "def load(target):\n    return 7")
+        write(
+            "wrong", "from server_core.gateway.loader import Loaded\ndef load(target, settings):\n    return Loaded(7)"
+        )
         with pytest.raises(AppLoadError, match="x is not callable: it is a int"):
-            AppSpec("x", loader="wrong:load").load()
+            AppSpec("x", loader="wrong:load").load(Settings())
 
 
 def test_an_exception_is_described_in_one_line():

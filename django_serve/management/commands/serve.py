@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -11,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from django_serve.layer import framework_layer, settings_module
 from server_core.config.arguments import add_settings_arguments, layer_from_namespace
-from server_core.config.layers import resolve
+from server_core.config.layers import COMMAND_LINE, Given, Layer
 from server_core.errors import ConfigError, ServeError
 from server_core.gateway.loader import AppSpec
 from server_core.launch import Call, hand_over, path_of_this_process
@@ -25,6 +26,9 @@ class Command(BaseCommand):
         "the dashes and with underscores: SERVE = {'workers': 4, 'bind': '0.0.0.0:8000'}. The command line wins."
     )
 
+    # The inspection has them, before each start and each reload, in the process that has just imported the project.
+    requires_system_checks: list[str] = []
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         """All settings of the server, by the names they have everywhere, and an address as runserver takes it."""
         # All options in the usage would be thirty lines above every message about a wrong one.
@@ -32,22 +36,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "address", nargs="?", metavar="ADDRESS", help="The address to listen on, as in --bind: 0.0.0.0:8000."
         )
+        parser.add_argument("--skip-checks", action="store_true", help="Skip the inspection, as --no-checks.")
         add_settings_arguments(parser)
-
-    def check(self, *args: Any, **kwargs: Any) -> None:
-        """Django's checks, but first our own: what is wrong with SERVE is told in one sentence."""
-        try:
-            resolve([framework_layer()])
-        except ConfigError as error:
-            raise CommandError(str(error), returncode=error.exit_code)
-        try:
-            super().check(*args, **kwargs)
-        except CommandError:
-            raise
-        except Exception:
-            # The project's code cannot be imported.  The server will say so in its own way: it ends with its exit
-            # status for that, and in development it waits until the code is mended.
-            pass
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Collect what Django knows and start the server; returns only when something is wrong."""
@@ -57,18 +47,36 @@ class Command(BaseCommand):
             options["bind"] = options["address"]
         try:
             target = wsgi_target()
-            hand_over(
-                Call(
-                    [framework_layer(), layer_from_namespace(options)],
-                    spec=AppSpec(target, target, "django_serve.loader:load", path_of_this_process()),
-                    config=options["config"],
-                    check_config=options["check_config"],
-                    show_config=options["show_config"],
-                    command="manage.py serve",
-                )
+            call = Call(
+                [framework_layer(), base_options(options), layer_from_namespace(options)],
+                spec=AppSpec(target, target, "django_serve.loader:load", path_of_this_process()),
+                config=options["config"],
+                check_config=options["check_config"],
+                show_config=options["show_config"],
+                command="manage.py serve",
             )
+            call.resolve()  # what is wrong is told here, where Django's --traceback has a meaning
+            hand_over(call)
         except ServeError as error:
             raise CommandError(str(error), returncode=error.exit_code)
+
+
+#: what Django's own verbosity means for the error log
+_LOGLEVELS = {0: "warning", 2: "debug", 3: "debug"}
+
+
+def base_options(options: Mapping[str, Any]) -> Layer:
+    """What the options that every management command has mean for the server; its own options win."""
+    values = {}
+    if options.get("skip_checks"):
+        values["checks"] = Given(False, "--skip-checks")
+    if options.get("verbosity") in _LOGLEVELS:
+        values["loglevel"] = Given(_LOGLEVELS[options["verbosity"]], "--verbosity")
+    if options.get("no_color"):
+        values["color"] = Given("never", "--no-color")
+    if options.get("force_color"):
+        values["color"] = Given("always", "--force-color")
+    return Layer(COMMAND_LINE, values)
 
 
 def wsgi_target() -> str:

@@ -1,0 +1,79 @@
+"""Decides what follows from changed files: the running application takes them up, or it is loaded anew; does neither.
+
+Frameworks keep templates and translations in memory and can renew them.  So files that are no code are told to the
+workers, and only when one of them cannot take a file up does the application have to be loaded anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from logging import Logger
+from typing import Protocol
+
+from server_core.arbiter.children import Worker
+
+
+class Change(Protocol):
+    """Files that have changed."""
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """All of them; none when there is nothing to tell yet."""
+
+    @property
+    def sentence(self) -> str:
+        """Which, in words."""
+
+
+class Watching(Protocol):
+    """What tells of changed files; ``descriptor`` can be read when there is something."""
+
+    descriptor: int
+
+    def read(self) -> Change | None:
+        """What has changed; None when no more will be told."""
+
+    def add(self, directory: str, pattern: str) -> None:
+        """Watch these files too."""
+
+
+class Autoreload:
+    """``descriptor`` can be read when files have changed; -1 when nobody watches any more."""
+
+    def __init__(self, watching: Watching, log: Logger) -> None:
+        self._log = log
+        self._watching = watching
+        self.descriptor = watching.descriptor
+        self._told = 0  # how often workers have been told of a change
+        self._heeded = 0  # the last of these that has led to a reload
+
+    def watch(self, directory: str, pattern: str) -> None:
+        """The framework wants these files to be watched too."""
+        self._watching.add(directory, pattern)
+
+    def heed(self, workers: Iterable[Worker]) -> str:
+        """Read what has changed; why the application has to be loaded anew, in words, or "".
+
+        ``workers`` are those who may take it up, none when nobody serves or others are about to.
+        """
+        change = self._watching.read()
+        if change is None:
+            self.descriptor = -1
+            return ""
+        who = list(workers)
+        if not change.paths or not who or any(path.endswith(".py") for path in change.paths):
+            return change.sentence
+        self._told += 1
+        told = [worker.reports.send(changed=list(change.paths), number=self._told) for worker in who]
+        if not all(told):
+            return change.sentence
+        self._log.info("%s: the running application takes it up, if its framework can.", change.sentence)
+        return ""
+
+    def stale(self, path: str, number: int) -> str:
+        """A worker cannot take a change up: why the application has to be loaded anew, "" if another has said so."""
+        if number <= self._heeded or number > self._told:
+            return ""
+        self._heeded = self._told  # what has been told since is taken up by the same reload
+        return f"{os.path.relpath(path)} changed"

@@ -1,0 +1,63 @@
+"""Serves directories of files beside an application, by WhiteNoise; knows no framework and no setting's origin."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from server_core.errors import ConfigError
+from server_core.gateway.environ import Environ
+from server_core.gateway.loader import Application
+
+#: whether the file at a path, served at a URL, will never be another one
+IsImmutable = Callable[[str, str], bool]
+
+
+def is_installed() -> bool:
+    """Can static files be served at all?"""
+    return importlib.util.find_spec("whitenoise") is not None
+
+
+def require(origin: str) -> None:
+    """Raise ConfigError unless WhiteNoise is there; ``origin`` says who wants it."""
+    if not is_installed():
+        raise ConfigError(f'static_mounts ({origin}) needs whitenoise: pip install "prefork-serve[static]"')
+
+
+def with_files(
+    application: Application,
+    mounts: Iterable[tuple[str, str]],
+    *,
+    fresh: bool,
+    is_immutable: IsImmutable | None,
+) -> Application:
+    """``application``, with the files of directories below paths of URLs ("/static/").
+
+    With ``fresh`` files are looked for at each request, otherwise once, now.  A directory that does not exist is left
+    out.
+    """
+    library: Any = None
+    files: Any = None
+    served: list[str] = []
+    for url, directory in mounts:
+        if not os.path.isdir(directory):
+            continue
+        if library is None:
+            library = importlib.import_module("whitenoise")
+            keywords = {"immutable_file_test": is_immutable} if is_immutable is not None else {}
+            files = library.WhiteNoise(application, autorefresh=fresh, **keywords)
+        files.add_files(directory, prefix=url)
+        served.append(url)
+    if not served:
+        return application
+    below = tuple(served)
+
+    def answer(environ: Environ, start_response: Any) -> Iterable[bytes]:
+        # WhiteNoise would decode every path; most are the application's.
+        chosen = files if environ["PATH_INFO"].startswith(below) else application
+        return chosen(environ, start_response)  # type: ignore[no-any-return]
+
+    return answer
