@@ -12,7 +12,7 @@ import logging
 import os
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import tzinfo
 from typing import Any
 
@@ -171,7 +171,7 @@ class AccessLog:
         self,
         form: str,
         path: str | None,
-        syslog: logging.Handler | None = None,
+        handlers: Sequence[logging.Handler] = (),
         zone: tzinfo | None = None,
         color: str = "never",
     ) -> None:
@@ -179,7 +179,7 @@ class AccessLog:
         colored = color == "always" or (color == "auto" and path == "-" and wants_color(1))
         self._format = compile_format(form, zone=zone, color=colored)
         self._lines: deque[str] = deque()
-        self._syslog = syslog
+        self._handlers = handlers
         self._descriptor = -1
         if path == "-":
             self._descriptor = 1
@@ -211,6 +211,6 @@ class AccessLog:
                     data = data[os.write(self._descriptor, data) :]
             except OSError:
                 pass  # a full disk must not stop the server
-        if self._syslog is not None:
+        for handler in self._handlers:
             for line in lines:
-                self._syslog.emit(logging.LogRecord("access", logging.INFO, "", 0, line, None, None))
+                handler.emit(logging.LogRecord("access", logging.INFO, "", 0, line, None, None))

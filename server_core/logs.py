@@ -69,6 +69,36 @@ def error_log(logs: Logs, title: str) -> logging.Logger:
     return log
 
 
+#: loggers that a project may configure (LOGGING in Django, dictConfig): what workers say goes to them then
+PROJECT_LOGGER, PROJECT_ACCESS_LOGGER = "prefork_serve", "prefork_serve.access"
+
+
+def project_handler(name: str) -> logging.Handler | None:
+    """What hands our records to the project's logger of that name; None unless the project has configured it."""
+    found = logging.root.manager.loggerDict.get(name)
+    if not isinstance(found, logging.Logger) or not (found.handlers or found.level or not found.propagate):
+        return None
+    return _ForProject(found)
+
+
+class _ForProject(logging.Handler):
+    def __init__(self, logger: logging.Logger) -> None:
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._logger.isEnabledFor(record.levelno):
+            record.name = self._logger.name
+            self._logger.handle(record)
+
+
+def join_project(log: logging.Logger) -> None:
+    """Let the project's logger write what ``log`` says from now on, if the project has configured one."""
+    handler = project_handler(PROJECT_LOGGER)
+    if handler is not None:
+        log.handlers[:] = [handler]
+
+
 def syslog_handler(logs: Logs, title: str) -> logging.Handler:
     """A handler that sends to syslog; raises StartError when it cannot be reached."""
     url = urlsplit(logs.syslog_addr)

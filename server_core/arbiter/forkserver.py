@@ -79,7 +79,7 @@ class ForkServer:
             worker_class.prepare()
             if boot.settings.workers.preload_app:
                 with self._leftovers:
-                    self._loaded = bring_in(boot.spec, boot.settings, boot.reports)
+                    self._loaded = bring_in(boot.spec, boot.settings, boot.reports, self._log)
         except AppLoadError as error:
             report(boot.reports, failed=str(error), details=error.details)
             return error.exit_code

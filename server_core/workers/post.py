@@ -28,7 +28,14 @@ from server_core.gateway.loader import AppSpec, Loaded
 from server_core.gateway.mount import mounted
 from server_core.gateway.static import with_files
 from server_core.listeners import Listener
-from server_core.logs import open_text, syslog_handler, zone_of
+from server_core.logs import (
+    PROJECT_ACCESS_LOGGER,
+    join_project,
+    open_text,
+    project_handler,
+    syslog_handler,
+    zone_of,
+)
 from server_core.process import raise_open_files, set_title, tune_collector
 from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Settings
@@ -65,12 +72,13 @@ def report(descriptor: int, **message: object) -> None:
         pass
 
 
-def bring_in(spec: AppSpec, settings: Settings, reports: int) -> Loaded:
+def bring_in(spec: AppSpec, settings: Settings, reports: int, log: Logger) -> Loaded:
     """Import the application and look it over; the arbiter is told what a person should know, and what to watch.
 
-    Raises AppLoadError.
+    From now on ``log`` is the project's, if it has one for us.  Raises AppLoadError.
     """
     loaded = spec.load(settings)
+    join_project(log)
     if settings.profile.checks:
         words = judge(loaded.inspect(), settings.profile)
         if words:
@@ -118,7 +126,7 @@ class Post:
         signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))
         if self.loaded is None:
             try:
-                self.loaded = bring_in(self.spec, self.settings, self.reports)
+                self.loaded = bring_in(self.spec, self.settings, self.reports, self.log)
             except AppLoadError as error:
                 report(self.reports, failed=str(error), details=error.details)
                 return error.exit_code
@@ -137,15 +145,13 @@ class Post:
         """The readiness loop on our listeners, wired to signals, lifeline and logs; reports that we are ready."""
         settings = self.settings
         logs = settings.logs
+        handlers = [syslog_handler(logs, self.title)] if logs.syslog else []
+        projects = project_handler(PROJECT_ACCESS_LOGGER)
+        if projects is not None:
+            handlers.append(projects)
         access_log = None
-        if logs.accesslog is not None or logs.syslog:
-            access_log = AccessLog(
-                logs.access_log_format,
-                logs.accesslog,
-                syslog_handler(logs, self.title) if logs.syslog else None,
-                zone_of(logs),
-                logs.color,
-            )
+        if logs.accesslog is not None or handlers:
+            access_log = AccessLog(logs.access_log_format, logs.accesslog, handlers, zone_of(logs), logs.color)
         assert self.loaded is not None
         connections = settings.limits.worker_connections
         open_files = raise_open_files(connections + SPARE_FILES)

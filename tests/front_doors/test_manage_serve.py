@@ -398,3 +398,48 @@ def test_in_debug_a_changed_template_is_shown(tmp_path, serve):
     template.write_text(template.read_text().replace("{% block main %}", "{% block main %}<p>Spring sale</p>"))
     server.read_until(r"product_list\.html changed: the running application takes it up")
     eventually(lambda: "Spring sale" in server.get("/").text)
+
+
+# --- one log with the project
+
+
+JOINED = """
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": True,
+    "formatters": {"plain": {"format": "%(name)s|%(levelname)s|%(message)s"}},
+    "handlers": {"file": {"class": "logging.FileHandler", "filename": "project.log", "formatter": "plain"}},
+    "loggers": {
+        "prefork_serve": {"handlers": ["file"], "level": "ERROR", "propagate": False},
+        "prefork_serve.access": {"handlers": ["file"], "level": "INFO", "propagate": False},
+    },
+}
+"""
+
+
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_what_workers_say_goes_to_the_projects_loggers_where_it_has_some(own_shop, serve, preload):
+    configure(own_shop, JOINED)
+    with (own_shop / "shop_site" / "wsgi.py").open("a") as file:
+        file.write("\n\ndjango_application = application\n")
+        file.write("def application(environ, start_response):\n")
+        file.write("    if environ['PATH_INFO'] == '/raise/':\n        raise RuntimeError('told to the project')\n")
+        file.write("    return django_application(environ, start_response)\n")
+    server = serve(preload, *ANYWHERE, "-w", "1", "--no-checks", command=MANAGE_SERVE, cwd=own_shop)
+    assert server.get("/raise/").status == 500
+    log = own_shop / "project.log"
+    eventually(lambda: "prefork_serve.access|INFO|" in log.read_text())
+    text = log.read_text()
+    assert "prefork_serve.access|INFO|127.0.0.1 - - [" in text
+    assert '"GET /raise/ HTTP/1.1" 500' in text
+    assert "prefork_serve|ERROR|Error in the application at GET /raise/\nTraceback" in text
+    assert "told to the project" not in server.text, "and nowhere else"
+
+
+def test_a_project_without_such_loggers_leaves_the_error_log_alone(own_shop, serve):
+    configure(own_shop, 'LOGGING = {"version": 1, "disable_existing_loggers": True}')
+    with (own_shop / "shop_site" / "wsgi.py").open("a") as file:
+        file.write("\n\ndef application(environ, start_response):\n    raise RuntimeError('told by the server')\n")
+    server = serve(*ANYWHERE, "-w", "1", "--no-checks", command=MANAGE_SERVE, cwd=own_shop)
+    server.get("/")
+    server.read_until(r"\[ERROR\] Error in the application at GET /\n(.*\n)+RuntimeError: told by the server")

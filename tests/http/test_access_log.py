@@ -211,7 +211,7 @@ class TestFile:
                 told.append(record.getMessage())
 
         told: list[str] = []
-        log = AccessLog("%(s)s 100%", None, Collector())
+        log = AccessLog("%(s)s 100%", None, [Collector()])
         log.record(exchange())
         log.record(exchange("404 Not Found"))
         log.flush()
