@@ -24,6 +24,7 @@ from server_core.gateway.loader import AppSpec
 from server_core.listeners import Listener, open_listener
 from server_core.logs import error_log, prepare_files, zone_of
 from server_core.process import Account, PidFile, adopt_orphans, fill_standard_streams, find_account, set_title
+from server_core.reload.browser import open_browser
 from server_core.reload.standin import stand_in
 from server_core.reload.watcher import Watch
 from server_core.scoreboard import Scoreboard
@@ -155,6 +156,8 @@ class Server:
         if not self._serves:
             for line in self._banner(generation, listeners):
                 log.info("%s", line)
+            if self.settings.development.open_browser:
+                open_browser(listeners, log)
         elif not stands_in:
             log.info("Generation %d has taken over.", generation)
         self._serves = True

@@ -97,6 +97,7 @@ server_core.arbiter.forkserver
 server_core.reload
 server_core.reload.watcher
 server_core.reload.standin
+server_core.reload.browser
 
 server_core.server
 server_core.reference
