@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from live import eventually
 
 BROWSER = """\
+import signal
 import sys
 
 with open("opened.txt", "a") as file:
@@ -41,7 +43,8 @@ def test_the_browser_is_opened_once_with_an_address_that_it_can_go_to(tmp_path, 
     server = serve(command=command, cwd=tmp_path, env=browser)
     port = server.url.rpartition(":")[2]
     eventually(lambda: opened(tmp_path) == [f"http://{visited}:{port}"])
-    server.reload()
+    server.signal(signal.SIGHUP)
+    server.read_until("Generation 2 has taken over")
     assert opened(tmp_path) == [f"http://{visited}:{port}"]
 
 
