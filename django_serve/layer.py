@@ -30,3 +30,22 @@ def framework_layer() -> Layer:
     for name, value in serve.items():
         values[str(name)] = Given(value, f'SERVE["{name}"] in {settings_module()}')
     return Layer(FRAMEWORK, values)
+
+
+def wsgi_target() -> str:
+    """The project's WSGI application as ``module:callable``.  Raises ConfigError when nobody could find it."""
+    named: str | None = settings.WSGI_APPLICATION
+    if named:
+        module, _, name = named.rpartition(".")
+        if not module:
+            raise ConfigError(
+                f"WSGI_APPLICATION in {settings_module()} is {named!r}: write the module too, as in "
+                "'mysite.wsgi.application'."
+            )
+        return f"{module}:{name}"
+    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        raise ConfigError(
+            "settings.configure() was called, which other processes do not see: name the module that calls it in "
+            "WSGI_APPLICATION, as in 'mysite.application', or use a settings module."
+        )
+    return "django.core.wsgi:get_wsgi_application()"

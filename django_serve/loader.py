@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django_serve.layer import settings_module
+from django_serve.layer import settings_module, wsgi_target
 from server_core.errors import AppLoadError
 from server_core.gateway.inspection import Finding
 from server_core.gateway.loader import Loaded, load_target
@@ -12,9 +12,12 @@ from server_core.settings import Settings
 
 
 def load(target: str, settings: Settings) -> Loaded:
-    """Import ``module:callable`` and the views, then let go of what processes must not share."""
+    """Import ``module:callable`` and the views, then let go of what processes must not share.
+
+    Without a target it is what the settings say: a front door that could not import them leaves that to us.
+    """
     try:
-        application = load_target(target)
+        application = load_target(target or wsgi_target())
     except AppLoadError as error:
         raise AppLoadError(f"{error} (WSGI_APPLICATION in {settings_module()})", error.details)
     # Not before here: the module of the application may be what configures Django.

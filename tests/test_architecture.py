@@ -117,6 +117,8 @@ django_serve.management
 
 django_serve.management.commands
 django_serve.management.commands.serve
+django_serve.manage
+django_serve.__main__
 
 flask_serve
 flask_serve.translations
@@ -141,7 +143,7 @@ ONLY_IN = {
     "watchfiles": {"server_core.reload.watcher"},
     "whitenoise": {"server_core.gateway.static"},
     "setproctitle": {"server_core.process"},
-    "argparse": {"server_core.config.arguments", "django_serve.management.commands.serve"},
+    "argparse": {"server_core.config.arguments", "django_serve.management.commands.serve", "django_serve.manage"},
 }
 
 #: "about 400 lines"

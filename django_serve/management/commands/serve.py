@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser
 from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from django_serve.layer import framework_layer, settings_module
+from django_serve.layer import framework_layer, wsgi_target
 from server_core.config.arguments import add_settings_arguments, layer_from_namespace
 from server_core.config.layers import COMMAND_LINE, Given, Layer
-from server_core.errors import ConfigError, ServeError
+from server_core.errors import ServeError
 from server_core.gateway.loader import AppSpec
 from server_core.launch import Call, hand_over, path_of_this_process
 
@@ -77,22 +75,3 @@ def base_options(options: Mapping[str, Any]) -> Layer:
     if options.get("force_color"):
         values["color"] = Given("always", "--force-color")
     return Layer(COMMAND_LINE, values)
-
-
-def wsgi_target() -> str:
-    """The project's WSGI application as ``module:callable``.  Raises ConfigError when nobody could find it."""
-    named: str | None = settings.WSGI_APPLICATION
-    if named:
-        module, _, name = named.rpartition(".")
-        if not module:
-            raise ConfigError(
-                f"WSGI_APPLICATION in {settings_module()} is {named!r}: write the module too, as in "
-                "'mysite.wsgi.application'."
-            )
-        return f"{module}:{name}"
-    if not os.environ.get("DJANGO_SETTINGS_MODULE"):
-        raise ConfigError(
-            "settings.configure() was called, which other processes do not see: name the module that calls it in "
-            "WSGI_APPLICATION, as in 'mysite.application', or use a settings module."
-        )
-    return "django.core.wsgi:get_wsgi_application()"
