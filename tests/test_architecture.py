@@ -83,6 +83,9 @@ server_core.workers.post
 server_core.workers.sync
 server_core.workers.gthread
 
+server_core.testing
+server_core.pytest_plugin
+
 server_core.arbiter
 server_core.arbiter.plan
 server_core.arbiter.reports
@@ -119,6 +122,7 @@ django_serve.management.commands
 django_serve.management.commands.serve
 django_serve.manage
 django_serve.__main__
+django_serve.testing
 
 flask_serve
 flask_serve.translations
@@ -141,6 +145,7 @@ ALLOWED_IMPURITY = {("server_core.arbiter.plan", "signal")}
 #: what is not required, or not ours to know everywhere, is imported in exactly these files
 ONLY_IN = {
     "watchfiles": {"server_core.reload.watcher"},
+    "pytest": {"server_core.pytest_plugin"},
     "whitenoise": {"server_core.gateway.static"},
     "setproctitle": {"server_core.process"},
     "argparse": {"server_core.config.arguments", "django_serve.management.commands.serve", "django_serve.manage"},

@@ -172,6 +172,11 @@ class Engine:
         """When the engine has stopped: wait for the threads that were started for those who waited for a client."""
         self._places.join()
 
+    def close(self) -> None:
+        """When no thread serves any more: give back what is left; a worker's process does it by ending."""
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
     def _wake(self) -> None:
         try:
             os.write(self._wake_write, b"\0")

@@ -1,0 +1,113 @@
+"""What people's own tests get: the pytest fixture ``live_serve``, and Django's live-server tests on this server."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from projects import copy_of, run
+
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
+
+FIXTURE = """
+import json
+import threading
+import urllib.request
+
+import pytest
+from server_core.errors import ConfigError
+
+seen = []
+
+
+def application(environ, start_response):
+    seen.append(environ["SERVER_SOFTWARE"])
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps({"path": environ["PATH_INFO"], "mount": environ["SCRIPT_NAME"], "size": len(body)}).encode()]
+
+
+def ask(url, data=None):
+    with urllib.request.urlopen(url, data) as answer:
+        return json.load(answer)
+
+
+def test_it_serves_in_this_process(live_serve):
+    server = live_serve(application)
+    assert ask(server.url + "/a")["path"] == "/a"
+    assert ask(server.url + "/b", b"x" * 100_000)["size"] == 100_000
+    assert seen == ["prefork-serve"] * 2
+
+
+def test_settings_are_those_of_the_server(live_serve):
+    server = live_serve(application, script_name="/shop", threads=1)
+    assert ask(server.url + "/shop/cart") == {"path": "/cart", "mount": "/shop", "size": 0}
+    with pytest.raises(urllib.error.HTTPError, match="413"):
+        ask(live_serve(application, limit_request_body=10).url, b"x" * 11)
+
+
+def test_a_wrong_setting_is_told(live_serve):
+    with pytest.raises(ConfigError, match='threads: "many" .threads of live_serve. is not a whole number'):
+        live_serve(application, threads="many")
+
+
+@pytest.fixture
+def app():
+    return application
+
+
+def test_the_fixture_app_is_the_application_unless_one_is_given(live_serve):
+    assert ask(live_serve().url + "/c")["path"] == "/c"
+
+
+def test_two_at_once_and_nobody_is_left_behind(live_serve):
+    one, two = live_serve(application), live_serve(application)
+    assert ask(one.url)["path"] == ask(two.url)["path"]
+    assert one.port != two.port
+
+
+def test_nothing_is_left_of_the_others():
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("live_serve")]
+"""
+
+LIVE = """
+import urllib.request
+
+from django.contrib.auth.models import User
+from django.contrib.staticfiles.testing import StaticLiveServerTestCase
+from django.test import LiveServerTestCase
+from django_serve.testing import LiveServeMixin
+from shop.models import Product
+
+
+class Live(LiveServeMixin, LiveServerTestCase):
+    def test_the_server_sees_what_the_test_has_stored(self):
+        Product.objects.create(name="Goose quill", slug="quill", price=3, stock=1)
+        with urllib.request.urlopen(self.live_server_url) as answer:
+            self.assertEqual(answer.headers["Server"], "prefork-serve")
+            self.assertIn("Goose quill", answer.read().decode())
+
+
+class LiveWithStatic(LiveServeMixin, StaticLiveServerTestCase):
+    def test_files_are_found_by_their_finders(self):
+        with urllib.request.urlopen(self.live_server_url + "/static/shop/shop.css") as answer:
+            self.assertEqual(answer.headers["Content-Type"], "text/css")
+"""
+
+
+def test_the_fixture_serves_an_application_for_a_test(tmp_path: Path):
+    (tmp_path / "test_mine.py").write_text(FIXTURE)
+    status, text = run([*PYTEST, "test_mine.py"], tmp_path)
+    assert status == 0, text
+    assert "6 passed" in text
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("django"), reason="Django is not installed")
+def test_djangos_live_server_tests_run_on_this_server(tmp_path: Path):
+    project = copy_of("django_shop", tmp_path)
+    (project / "shop" / "tests.py").write_text(LIVE)
+    status, text = run([sys.executable, "-W", "error", "manage.py", "test"], project)
+    assert status == 0, text
+    assert "Ran 2 tests" in text
