@@ -16,8 +16,13 @@ help:  ## show what there is
 test: .venv/installed lint types  ## lint, types and the test suite
 	$(BIN)/python -m pytest
 
-test-all: test  ## the same, and what takes longer
+.venv/browser: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
+	@touch $@
+
+test-all: test .venv/browser  ## the same, and what takes longer: a real browser (apt install chromium-driver), other versions
 	$(BIN)/python -m pytest -m slow
+	$(BIN)/python tests/versions.py
 
 # Building atheris takes a clang with libFuzzer, so only its wheels are taken.
 .venv/fuzz: .venv/installed
@@ -39,6 +44,7 @@ types: .venv/installed
 demo: .venv/installed  ## serve the Django example on http://127.0.0.1:8000
 	cd example_projects/django_shop && ../../$(BIN)/python manage.py migrate --verbosity 0
 	cd example_projects/django_shop && ../../$(BIN)/python manage.py seed
+	cd example_projects/django_shop && ../../$(BIN)/python manage.py collectstatic --noinput --verbosity 0
 	cd example_projects/django_shop && exec ../../$(BIN)/python manage.py serve --workers 2 --access-logfile -
 
 demo-flask: .venv/installed  ## serve the Flask example on http://127.0.0.1:8000
@@ -55,5 +61,5 @@ docs: .venv/installed  ## draw the manual pages that are made from declarations
 	$(BIN)/python -m server_core.reference docs/reference
 
 clean:  ## remove what the other targets made
-	rm -rf example_projects/django_shop/db.sqlite3 example_projects/flask_notes/instance
-	rm -rf .venv .bench .fuzz build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf example_projects/django_shop/db.sqlite3 example_projects/django_shop/staticfiles example_projects/flask_notes/instance
+	rm -rf .venv .bench .fuzz .versions build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,7 +8,7 @@ import re
 
 import pytest
 from live import eventually, receive_all
-from projects import MANAGE_SERVE, Browser, shop_with_goods
+from projects import MANAGE_SERVE, Browser, manage, shop_with_goods
 
 pytestmark = pytest.mark.skipif(not importlib.util.find_spec("django"), reason="Django is not installed")
 
@@ -19,8 +19,11 @@ SOME_MEGABYTES = bytes(range(256)) * 20_000
 def shop(request, serve_for_all, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shop")
     project = shop_with_goods(folder)
+    status, text = manage(project, "collectstatic", "--noinput")
+    assert status == 0, text
     if request.param == "prefork-serve":
-        return serve_for_all("--workers", "2", "shop_site.wsgi:application", cwd=project)
+        mount = ("--static-mount", "/static/=staticfiles")
+        return serve_for_all("--workers", "2", *mount, "shop_site.wsgi:application", cwd=project)
     return serve_for_all("--workers", "2", "--bind", "127.0.0.1:0", command=MANAGE_SERVE, cwd=project)
 
 

@@ -383,9 +383,12 @@ def test_it_can_be_called_from_a_script(own_shop, serve):
     assert server.get("/healthz/").text == "ok\n"
 
 
-@pytest.mark.parametrize(("debug", "status"), [("1", 200), ("0", 404)])
-def test_static_files_are_served_in_debug_only_as_by_runserver(own_shop, serve, debug, status):
-    edit(own_shop / "shop_site" / "urls.py", 'path("static/<path:path>"', 'path("not-static/<path:path>"')
+@pytest.mark.parametrize(("debug", "collects", "status"), [("1", False, 200), ("0", True, 200), ("0", False, 404)])
+def test_static_files_are_found_in_debug_and_served_from_where_they_are_collected_in_production(
+    own_shop, serve, debug, collects, status
+):
+    if collects:
+        assert manage(own_shop, "collectstatic", "--noinput")[0] == 0
     server = serve(*ANYWHERE, "--no-reload", command=MANAGE_SERVE, cwd=own_shop, env={"DJANGO_DEBUG": debug})
     assert server.get("/static/admin/css/base.css").status == status
 

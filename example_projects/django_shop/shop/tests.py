@@ -45,12 +45,6 @@ class BrowsingTests(ShopTestCase):
         self.client.get("/basket/")
         assert "sessionid" not in self.client.cookies
 
-    def test_the_style_sheet_is_served_with_debug_off(self):
-        response = self.client.get("/static/shop/shop.css")
-        assert response.status_code == 200
-        assert response["Content-Type"] == "text/css"
-        assert b"prefers-color-scheme: dark" in response.getvalue()
-
 
 class BuyingTests(ShopTestCase):
     def test_the_basket_adds_up_from_request_to_request(self):

@@ -1,12 +1,14 @@
 """Answers the visitors of the shop, and the curious who want to see how it is being served."""
 
 import csv
+import json
 import os
 import threading
 import time
 from pathlib import PurePath
 
 from django.contrib import messages
+from django.db.models import Sum
 from django.http import FileResponse, Http404, HttpResponse, HttpResponseBadRequest, JsonResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
@@ -74,6 +76,36 @@ def export(request):
 
     return StreamingHttpResponse(
         rows(), content_type="text/csv", headers={"Content-Disposition": 'attachment; filename="products.csv"'}
+    )
+
+
+# What is left, as it happens
+
+MOST_EVENTS = 1000
+
+
+def stock(request):
+    return render(request, "shop/stock.html")
+
+
+def stock_events(request):
+    """Send `n` server-sent events, one every `interval` seconds, and then an event named "end"."""
+    try:
+        count = min(int(request.GET.get("n", "5")), MOST_EVENTS)
+        interval = min(max(0.0, float(request.GET.get("interval", "1"))), LONGEST_SLEEP)
+    except ValueError:
+        return HttpResponseBadRequest("n and interval are numbers\n", content_type="text/plain")
+
+    def events():
+        for number in range(1, count + 1):
+            if number > 1:
+                time.sleep(interval)
+            left = Product.objects.aggregate(left=Sum("stock"))["left"]
+            yield f"id: {number}\ndata: {json.dumps({'number': number, 'left': left, 'pid': os.getpid()})}\n\n"
+        yield "event: end\ndata: {}\n\n"
+
+    return StreamingHttpResponse(
+        events(), content_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
 
 
