@@ -20,6 +20,7 @@ server_core.errors
 
 server_core.config
 server_core.config.bindings
+server_core.config.patterns
 server_core.config.values
 server_core.config.cpus
 server_core.config.declare

@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from server_core.config.bindings import Binding, parse_binding
+from server_core.config.patterns import parse_pattern
 
 T = TypeVar("T")
 
@@ -80,6 +81,17 @@ def without_arguments(target: str) -> str:
 def path(name: str = "path", metavar: str = "FILE") -> Kind[str]:
     """A path in the file system, as text; Python files may also give a ``pathlib.Path``."""
     return Kind(name, metavar, lambda raw: _line(os.fspath(raw) if isinstance(raw, os.PathLike) else raw), str)
+
+
+def pattern() -> Kind[str]:
+    """A pattern for files, as ``server_core.config.patterns`` knows them; it stays text."""
+
+    def parse(raw: object) -> str:
+        value = _line(raw)
+        parse_pattern(value)
+        return value
+
+    return Kind("pattern", "PATTERN", parse, str)
 
 
 def choice(*words: str) -> Kind[str]:
