@@ -77,7 +77,7 @@ class Server:
         watch: Watch | None = None
         try:
             if settings.development.reload:
-                watch = Watch(settings.development, [os.getcwd(), *self.spec.path], log)
+                watch = Watch(settings.development, [os.getcwd(), *self.spec.path], log, self.origins)
             # From here on signals are collected: who finds the pid file may send one at once.
             arbiter = self._arbiter(listeners, watch, log)
             if pidfile is not None:

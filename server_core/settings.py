@@ -28,6 +28,7 @@ from server_core.config.values import (
     optional,
     pairs,
     path,
+    pattern,
     size,
     text,
     without_arguments,
@@ -620,6 +621,24 @@ class Development:
         flags=("--reload-extra-file",),
         default_text="none",
         help="Further files to watch besides the modules of the application, such as templates or a file of settings.",
+    )
+    reload_include: tuple[str, ...] = setting(
+        "",
+        list_of(pattern(), "list of patterns"),
+        default_text="none",
+        help="Patterns for further files to watch, in quotes, or the shell replaces them.  '*.txt' and 'docs/' mean "
+        "files and directories of that name anywhere in the project; 'data/*.json' and './docs/' are paths from the "
+        "working directory or another one that is watched, '/srv/shared/**/*.py' is one from the root.  A directory "
+        "means all that is in it.  *, ? and [ab] stand for characters of one name, but not for a dot at its beginning, "
+        "and ** for any directories.  A directory that is ignored otherwise (hidden, node_modules, a virtual "
+        "environment) has to be written out, with its slash: '.github/'.",
+    )
+    reload_exclude: tuple[str, ...] = setting(
+        "",
+        list_of(pattern(), "list of patterns"),
+        default_text="none",
+        help="Patterns for files not to watch, written as for reload_include, which gives way to them; but here * and "
+        "? stand for the dot of a hidden name too.  Files that reload_extra_files names are watched anyway.",
     )
 
 

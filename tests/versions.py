@@ -33,8 +33,12 @@ def interpreter(oldest: int, newest: int) -> str | None:
     oldest = max(oldest, 10)
     if oldest <= sys.version_info[1] <= newest:
         return sys.executable
-    found = (shutil.which(f"python3.{minor}") for minor in range(newest, oldest - 1, -1))
-    return next(filter(None, found), None)
+    return next(filter(is_python, (f"python3.{minor}" for minor in range(newest, oldest - 1, -1))), None)
+
+
+def is_python(command: str) -> bool:
+    """Is there such an interpreter, and does it start?"""
+    return bool(shutil.which(command)) and subprocess.run([command, "-c", ""], capture_output=True).returncode == 0
 
 
 def run(requirement: str, python: str) -> bool:
@@ -49,7 +53,7 @@ def run(requirement: str, python: str) -> bool:
         wanted = f"{ROOT}[reload,static,toml]"
         subprocess.run([*install, "--editable", wanted, requirement, other, "pytest>=8", "python-dotenv"], check=True)
         (folder / "ready").touch()
-    show = "import importlib.metadata as m; print(m.version(%r))" % framework
+    show = f"import importlib.metadata as m; print(m.version({framework!r}))"
     version = subprocess.run([str(folder / "bin/python"), "-c", show], capture_output=True, text=True, check=True)
     print(f"\n=== {framework} {version.stdout.strip()} with {Path(python).name}", flush=True)
     command = [str(folder / "bin/python"), "-m", "pytest", "-q", "-k", CHOICE[framework], *TESTS[framework]]

@@ -34,8 +34,8 @@ class Watching(Protocol):
     def read(self) -> Change | None:
         """What has changed; None when no more will be told."""
 
-    def add(self, directory: str, pattern: str) -> None:
-        """Watch these files too."""
+    def add(self, places: Iterable[tuple[str, str]]) -> None:
+        """Watch further places too: directories, each with a pattern for the files below it."""
 
 
 class Autoreload:
@@ -50,7 +50,7 @@ class Autoreload:
 
     def watch(self, directory: str, pattern: str) -> None:
         """The framework wants these files to be watched too."""
-        self._watching.add(directory, pattern)
+        self._watching.add([(directory, pattern)])
 
     def heed(self, workers: Iterable[Worker]) -> str:
         """Read what has changed; why the application has to be loaded anew, in words, or "".

@@ -62,7 +62,8 @@ def _entry(setting: Setting) -> str:
         f"- value: {setting.kind.name}",
         f"- default: {_default(setting)}",
     ]
-    return f"### `{setting.name}`\n\n{setting.help}\n\n" + "\n".join(lines) + "\n"
+    text = setting.help.replace("*", "\\*")  # which would mean emphasis
+    return f"### `{setting.name}`\n\n{text}\n\n" + "\n".join(lines) + "\n"
 
 
 def _flags(setting: Setting) -> str:

@@ -2,6 +2,7 @@
 
 ``Watch`` is the arbiter's end.  ``main`` is the other process: watchfiles where it is installed, else polling.  It
 writes lines of JSON: a list of changed paths, of which the first is empty and says that it watches, or a text to log.
+It reads lines of JSON too: further places to watch.  Their end says that the arbiter is gone.
 """
 
 from __future__ import annotations
@@ -10,37 +11,43 @@ import importlib
 import importlib.util
 import json
 import os
+import queue
 import select
 import signal
 import site
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from logging import Logger
-from time import monotonic, sleep
+from time import monotonic, time_ns
 from typing import Any, NamedTuple
 
 from server_core.arbiter.boot import fresh_interpreter, spawn
+from server_core.config.patterns import literal_head, parse_pattern
+from server_core.config.values import quote
 from server_core.errors import ConfigError
 from server_core.process import set_title
+from server_core.reload.scope import Look, Place, Request, Scope, is_inside, note, outermost, ways
 from server_core.settings import Development
 
-#: code, what configures it, templates (Django keeps them in memory, in development too) and translations
-SUFFIXES = (".py", ".toml", ".env", ".html", ".jinja", ".jinja2", ".j2", ".mo")
-#: directories, besides hidden ones and virtual environments, in which nobody edits code
-IGNORED = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 POLL_SECONDS = 0.5
+#: how often watchfiles lets us look up from waiting, to hear the arbiter and to see whether a directory is a new one
+ATTENTION_MS = 250
 #: the most that the start waits for the watcher: from then on no change is missed
 READY_SECONDS = 10.0
+#: by how much the time of a change can be behind the clock: a file system looks at it once in a tick of the kernel
+TICK_NS = 10_000_000
 
 
 class Changes(NamedTuple):
-    """The absolute paths of files that have changed."""
+    """Files that have changed: absolute paths without symbolic links, sorted.  None of them for not yet."""
 
     paths: tuple[str, ...]
 
     @property
     def sentence(self) -> str:
-        """Which, in words; "" for none."""
+        """The same for a person, "" when there are none."""
         names = [os.path.relpath(path) for path in self.paths]
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return f"{', '.join(names[:3])}{more} changed" if names else ""
@@ -49,8 +56,11 @@ class Changes(NamedTuple):
 class Watch:
     """A running watcher; ``descriptor`` can be read when something has changed."""
 
-    def __init__(self, settings: Development, directories: Iterable[str], log: Logger) -> None:
-        """Start watching.  Raises ConfigError when the engine that was asked for is not installed."""
+    def __init__(
+        self, settings: Development, directories: Iterable[str], log: Logger, origins: Mapping[str, str]
+    ) -> None:
+        """Start watching.  Raises ConfigError when the engine that was asked for is not installed, and for a pattern
+        that means nothing; ``origins`` tell where a setting is from."""
         engine = settings.reload_engine
         installed = importlib.util.find_spec("watchfiles") is not None
         if engine == "watchfiles" and not installed:
@@ -58,27 +68,52 @@ class Watch:
         if engine == "auto":
             engine = "watchfiles" if installed else "poll"
         roots = _roots(directories)
-        files = [os.path.abspath(path) for path in settings.reload_extra_files]
+        request = Request(
+            directory=os.getcwd(),
+            roots=roots,
+            far=_far(settings, roots, origins),
+            files=_files(settings, origins),
+            include=list(settings.reload_include),
+            exclude=list(settings.reload_exclude),
+        )
         self.descriptor, write = os.pipe()
+        read, self._orders = os.pipe()
         os.set_blocking(self.descriptor, False)
-        request = json.dumps({"engine": engine, "roots": roots, "files": files, "parent": os.getpid()})
-        self._pid = spawn(fresh_interpreter("server_core.reload.watcher", str(write), request), (write,))
+        arguments = (str(read), str(write), engine, json.dumps(request))
+        self._pid = spawn(fresh_interpreter("server_core.reload.watcher", *arguments), (read, write))
+        os.close(read)
         os.close(write)
         self._log = log
         self._buffer = b""
+        self._places: set[Place] = set()
         select.select([self.descriptor], [], [], READY_SECONDS)
         if roots:
-            log.debug("Watching %s with %s.", ", ".join(roots), engine)
+            log.debug("Watching %s with %s.", ", ".join([*roots, *request.far]), engine)
         else:
             log.warning(
                 "No directory is watched (reload), for / is too large: set chdir to the application's own folder."
             )
 
-    def add(self, directory: str, pattern: str) -> None:
-        """Watch these files too."""
+    def add(self, places: Iterable[Place], since: int | None = None) -> None:
+        """Watch further places too: directories, each with a pattern as of ``Path.glob`` for files below it.
+
+        Every such file counts, whatever its suffix and wherever the directory is, unless ``reload_exclude`` means it.
+        ``since`` is the time, in nanoseconds of ``time.time_ns()``, from which on no change may be missed, by default
+        now: the watcher tells what has changed between then and the moment when it has heard of this.  Places that it
+        knows already cost nothing.
+        """
+        since = time_ns() if since is None else since
+        new = {(os.path.realpath(directory), pattern) for directory, pattern in places} - self._places
+        self._places |= new
+        if any(directory == "/" for directory, _ in new):
+            self._log.warning("The application asks for / to be watched, which is too large: that is left out.")
+            new = {place for place in new if place[0] != "/"}
+        if new and self._pid:
+            with suppress(BrokenPipeError):  # it has died, as ``read`` will tell
+                _write(self._orders, {"places": sorted(new), "since": since})
 
     def read(self) -> Changes | None:
-        """What has changed, nothing when a whole line has not come yet, None when no more will come."""
+        """What has changed; no paths when a whole line has not come yet, None when no more will come."""
         try:
             data = os.read(self.descriptor, 65536)
         except BlockingIOError:
@@ -99,6 +134,7 @@ class Watch:
     def end(self) -> None:
         """Stop watching."""
         os.close(self.descriptor)
+        os.close(self._orders)
         if self._pid:
             try:
                 os.kill(self._pid, signal.SIGKILL)
@@ -106,121 +142,196 @@ class Watch:
                 pass
 
 
+def _write(descriptor: int, message: object) -> None:
+    os.write(descriptor, json.dumps(message).encode("ascii") + b"\n")
+
+
 def _roots(directories: Iterable[str]) -> list[str]:
     """The directories without those inside others, without installed packages and without the whole file system."""
     unwanted = {"/", *(os.path.realpath(path) for path in site.getsitepackages())}
-    roots: list[str] = []
-    for directory in sorted({os.path.realpath(path) for path in directories if os.path.isdir(path)} - unwanted):
-        if not any(directory.startswith(root + "/") for root in roots):
-            roots.append(directory)
-    return roots
+    return outermost({os.path.realpath(path) for path in directories if os.path.isdir(path)} - unwanted)
+
+
+def _files(settings: Development, origins: Mapping[str, str]) -> list[str]:
+    for path in settings.reload_extra_files:
+        if os.path.isdir(path):
+            where = f"{quote(path)} ({origins['reload_extra_files']})"
+            raise ConfigError(f"reload_extra_files: {where} is a directory: name it with reload_include.")
+    return [os.path.abspath(path) for path in settings.reload_extra_files]
+
+
+def _far(settings: Development, roots: list[str], origins: Mapping[str, str]) -> list[str]:
+    """The directories outside of the roots that ``reload_include`` names.  Refuses a path that can mean nothing."""
+    found = []
+    patterns = {"reload_include": settings.reload_include, "reload_exclude": settings.reload_exclude}
+    for name, text in ((name, text) for name, texts in patterns.items() for text in texts):
+        pattern = parse_pattern(text)
+        if pattern.base in ("", "."):
+            continue
+        ((start, parts),) = ways(pattern, [os.getcwd()])
+        head = os.path.join(start, *literal_head(parts))
+        if any(is_inside(head, root) for root in roots):
+            continue
+        where = f"{name}: {quote(text)} ({origins[name]})"
+        if not os.path.exists(head):
+            raise ConfigError(
+                f"{where} means nothing: there is no {head}; a path inside of the project begins without a slash."
+            )
+        if name == "reload_include":
+            if head == "/":
+                raise ConfigError(f"{where} means the whole file system, which is too large to be watched.")
+            if not os.path.isdir(head):
+                raise ConfigError(f"{where} is a single file outside of the project: name it with reload_extra_files.")
+            found.append(head)
+    return found
 
 
 # --- the other process
 
 
 def main() -> None:
-    """Entry point of the watcher's process: a descriptor to write to, and what to watch as JSON."""
-    write, request = int(sys.argv[1]), json.loads(sys.argv[2])
+    """Entry point of the watcher's process: descriptors to read and to write, and what to watch as JSON."""
+    orders = _Orders(int(sys.argv[1]))
+    write, engine = int(sys.argv[2]), sys.argv[3]
     for number in (signal.SIGINT, signal.SIGTERM):  # may reach the whole family: the arbiter decides
         signal.signal(number, signal.SIG_IGN)
     set_title("watcher", "development")
-    roots, files, parent = request["roots"], request["files"], request["parent"]
-    changes = _by_watchfiles if request["engine"] == "watchfiles" else _by_polling
+    view = _View(Scope(Request(*json.loads(sys.argv[4]))))
+    notice = _by_watchfiles if engine == "watchfiles" else _by_polling
     try:
-        for message in changes(roots, files, parent):
-            os.write(write, json.dumps(message).encode("ascii") + b"\n")
-    except BrokenPipeError:
+        _write(write, [])
+        for message in notice(view, orders):
+            if message:
+                _write(write, message)
+    except (BrokenPipeError, EOFError):
         pass  # the arbiter is gone
 
 
-def _by_watchfiles(roots: list[str], files: list[str], parent: int) -> Iterator[list[str] | str]:
-    """Told by the system.  A time-out now and then, to notice that the arbiter is gone."""
-    watchfiles: Any = importlib.import_module("watchfiles")
-    before = _look(roots, files)
-    yield []
-    # Editors replace a file by a new one, so it is the directory that has to be watched.
-    paths = {*roots, *(os.path.dirname(path) for path in files if os.path.isdir(os.path.dirname(path)))}
-    first = True
-    try:
-        for changes in watchfiles.watch(
-            *paths, watch_filter=None, debounce=200, step=50, rust_timeout=1000, yield_on_timeout=True
-        ):
-            if os.getppid() != parent:
-                return
-            changed = {path for _, path in changes if path in files or _is_watched(path, roots)}
-            if first:  # what was changed before the system began to tell
-                changed.update(_differences(before, _look(roots, files)))
-                first = False
-            if changed:
-                yield sorted(changed)
-    except (OSError, RuntimeError) as error:  # most likely the system's limit of watched directories
-        yield f"watchfiles has given up ({error}): from now on every file is looked at (reload_engine poll)."
-        yield from _by_polling(roots, files, parent)
+class _Orders:
+    """What the arbiter asks for.  A thread of its own reads it, so that the arbiter never waits."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._queue: queue.Queue[Any] = queue.Queue()
+        threading.Thread(target=self._read, args=(descriptor,), daemon=True).start()
+
+    def _read(self, descriptor: int) -> None:
+        with open(descriptor, "rb") as lines:
+            for line in lines:
+                self._queue.put(json.loads(line))
+        self._queue.put(None)
+
+    def take(self, seconds: float = 0.0) -> Any:
+        """The next one, or None when there is none in this time.  Raises EOFError when the arbiter is gone."""
+        try:
+            order = self._queue.get(seconds > 0, seconds)
+        except queue.Empty:
+            return None
+        if order is None:
+            raise EOFError("the arbiter is gone")
+        return order
 
 
-def _by_polling(roots: list[str], files: list[str], parent: int) -> Iterator[list[str] | str]:
-    """Look at every file.  Any difference counts: new, deleted, and older than before (a checkout)."""
-    before = _look(roots, files)
-    yield []
-    took = 0.0
-    while os.getppid() == parent:
-        sleep(max(POLL_SECONDS, 5 * took))  # a large tree must not keep a processor busy
-        began = monotonic()
-        now = _look(roots, files)
-        took = monotonic() - began
-        if now != before:
-            yield _differences(before, now)
-            before = now
+class _View:
+    """The files as they were seen last; each method looks again and returns the paths that are not the same."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self._seen = scope.look()
+
+    def look(self) -> list[str]:
+        """At all files.  Any difference counts: new, deleted, and older than before (a checkout)."""
+        return self._become(self.scope.look(self._seen))
+
+    def look_at(self, paths: Iterable[str]) -> list[str]:
+        """At those that these paths concern: files, and directories that have come or gone with all that is inside."""
+        now = dict(self._seen)
+        for path in paths:
+            if os.path.isdir(path):
+                if self.scope.enters(path):
+                    return self.look()
+            elif path in now or self.scope.counts(path):
+                now.pop(path, None)
+                note(path, now)
+            elif not os.path.lexists(path) and any(known.startswith(path + "/") for known in now):
+                return self.look()
+        return self._become(now)
+
+    def widen(self, places: list[Place], since: int) -> list[str]:
+        """At all files, then also at those of further places; of these it tells what has changed ``since``."""
+        before = self.look()
+        known = self._seen
+        self.scope.add(places)
+        after = [path for path in self.look() if path in known or _changed_since(path, since)]
+        # What has been deleted meanwhile has left its mark on the directory, as files that have come do too.
+        directories = {os.path.dirname(path) for path in self._seen.keys() - known.keys()}
+        directories.update(directory for directory, _ in places)
+        marked = {path for path in directories if _changed_since(path, since)}
+        if marked:
+            marked -= {os.path.dirname(path) for path in self._seen if _changed_since(path, since)}
+        return sorted({*before, *after, *marked})
+
+    def _become(self, now: Look) -> list[str]:
+        before, self._seen = self._seen, now
+        return sorted(path for path in now.keys() | before.keys() if now.get(path) != before.get(path))
 
 
-_Look = dict[str, tuple[int, int, int]]
-
-
-def _differences(before: _Look, now: _Look) -> list[str]:
-    return sorted(path for path in now.keys() | before.keys() if now.get(path) != before.get(path))
-
-
-def _look(roots: list[str], files: list[str]) -> _Look:
-    """What can be seen of each watched file without reading it."""
-    found: _Look = {}
-    for root in roots:
-        for directory, inner, names in os.walk(root):
-            inner[:] = [name for name in inner if not _is_foreign(directory, name)]
-            for name in filter(_is_code, names):
-                _note(os.path.join(directory, name), found)
-    for path in files:
-        _note(path, found)
-    return found
-
-
-def _note(path: str, found: _Look) -> None:
+def _changed_since(path: str, since: int) -> bool:
     try:
         status = os.stat(path)
     except OSError:
-        return
-    found[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
-
-
-def _is_watched(path: str, roots: list[str]) -> bool:
-    """Would ``_look`` find this file?"""
-    directory, name = os.path.split(path)
-    root = next((root for root in roots if path.startswith(root + "/")), None)
-    if root is None or not _is_code(name):
         return False
-    while directory != root:
-        directory, name = os.path.split(directory)
-        if _is_foreign(directory, name):
-            return False
-    return True
+    # Of a file the time of any change, for it may have been moved here.
+    changed = status.st_mtime_ns if os.path.isdir(path) else status.st_ctime_ns
+    return changed >= since - TICK_NS
 
 
-def _is_code(name: str) -> bool:
-    # Hidden files are locks and copies that editors make, but not .env.
-    return name.endswith(SUFFIXES) and (not name.startswith(".") or name.endswith(".env"))
+def _by_polling(view: _View, orders: _Orders) -> Iterator[list[str] | str]:
+    """Look at every file now and then."""
+    took = 0.0
+    while True:
+        order = orders.take(max(POLL_SECONDS, 5 * took))  # a large tree must not keep a processor busy
+        began = monotonic()
+        yield view.widen(**order) if order else view.look()
+        took = monotonic() - began
 
 
-def _is_foreign(directory: str, name: str) -> bool:
-    if name.startswith(".") or name in IGNORED:
-        return True
-    return os.path.exists(os.path.join(directory, name, "pyvenv.cfg"))
+def _by_watchfiles(view: _View, orders: _Orders) -> Iterator[list[str] | str]:
+    """Told by the system."""
+    watchfiles: Any = importlib.import_module("watchfiles")
+    while True:
+        tops = _identities(view.scope.directories)
+        there = [path for path, identity in tops.items() if identity]
+        first = True
+        try:
+            for hints in watchfiles.watch(
+                *there,
+                watch_filter=None,
+                debounce=200,
+                step=50,
+                rust_timeout=ATTENTION_MS,
+                yield_on_timeout=True,
+                ignore_permission_denied=True,
+            ):
+                # At first all: something may have changed before the system began to tell.
+                yield view.look() if first else view.look_at(path for _, path in hints)
+                first = False
+                while order := orders.take():
+                    yield view.widen(**order)
+                if _identities(view.scope.directories) != tops:  # others now, or made anew: begin again
+                    break
+        except (OSError, RuntimeError) as error:  # most likely the system's limit of watched directories
+            if _identities(view.scope.directories) == tops:
+                yield f"watchfiles has given up ({error}): from now on every file is looked at (reload_engine poll)."
+                yield from _by_polling(view, orders)
+
+
+def _identities(paths: Iterable[str]) -> dict[str, tuple[int, int] | None]:
+    """Which file or directory each path is at this moment; None for none."""
+    found: dict[str, tuple[int, int] | None] = {}
+    for path in paths:
+        try:
+            status = os.stat(path)
+            found[path] = (status.st_dev, status.st_ino)
+        except OSError:
+            found[path] = None
+    return found

@@ -51,8 +51,10 @@ def test_every_chapter_opens_with_the_text_of_its_section() -> None:
 def test_every_setting_in_the_page_has_its_options_and_variables() -> None:
     entries = re.split(r"^### ", settings_page(), flags=re.M)[1:]
     for entry, setting in zip(entries, SETTINGS.values(), strict=True):
-        for word in (*setting.flags, setting.off_flag, setting.variable, *setting.platform_variables, setting.help):
+        for word in (*setting.flags, setting.off_flag, setting.variable, *setting.platform_variables):
             assert word in entry
+        assert setting.help in entry.replace("\\*", "*")  # which alone would mean emphasis
+        assert not re.search(r"(?<!\\)\*", entry.partition("\n- ")[0])
         assert re.search(r"^- default: \S", entry, re.M)
 
 

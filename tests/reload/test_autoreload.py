@@ -209,6 +209,34 @@ def test_further_files_are_watched_when_named_also_when_they_are_replaced(start,
         server.read_until(LOADED.format(generation))
 
 
+def test_patterns_add_files_and_take_files_away(start, project):
+    includes = ("--reload-include", "*.txt", "--reload-include", ".github/,data/*.json")
+    server = start(*includes, "--reload-exclude", "generated/", "--reload-exclude", "old.*")
+    for generation, name in enumerate(("words.txt", ".github/x", "data/a.json"), start=2):
+        for other in ("generated/a.py", "old.txt", "data/a.xml", name):
+            (project / other).parent.mkdir(exist_ok=True)
+            (project / other).write_text(name)
+        assert server.read_until(r"\[INFO\] (.*) changed: loading")[1] == name
+        server.read_until(LOADED.format(generation))
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        (
+            "*.{html,css}",
+            'holds "*.{html", which has braces: write a pattern for each alternative, and [{] for a brace',
+        ),
+        ("/docs/", "means nothing: there is no /docs; a path inside of the project begins without a slash."),
+    ],
+)
+def test_a_pattern_that_means_nothing_is_refused_in_one_sentence(serve, project, option, sentence):
+    server = serve("--reload", "--reload-include", option, "site_of_mine:app", cwd=project, wait=False)
+    assert server.wait() == 2
+    (line,) = server.text.splitlines()
+    assert line.startswith(f'Error: reload_include: "{option}" (--reload-include) {sentence}')
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_the_watcher_ends_with_the_server_however_that_ends(start, number):
     server = start()
