@@ -59,6 +59,8 @@ attack: .venv/installed  ## what a normal client feels while others attack, besi
 
 docs: .venv/installed  ## draw the manual pages that are made from declarations
 	$(BIN)/python -m server_core.reference docs/reference
+	$(BIN)/python -m django_serve.translations docs/reference
+	$(BIN)/python -m flask_serve.translations docs/reference
 
 clean:  ## remove what the other targets made
 	rm -rf example_projects/django_shop/db.sqlite3 example_projects/django_shop/staticfiles example_projects/flask_notes/instance
