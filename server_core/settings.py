@@ -523,7 +523,8 @@ class Logs:
         ACCESS_LOG_FORMAT,
         text("text", "FORMAT"),
         flags=("--access-logformat",),
-        default_text="Apache's combined format: `" + ACCESS_LOG_FORMAT + "`; with profile development `dev`",
+        default_text="Apache's combined format: `" + ACCESS_LOG_FORMAT + "`; with profile development, on standard "
+        "output, `dev`",
         help="The form of a line of the access log; dev stands for a short line for people: method, path, status, "
         "duration, and with Django in debug mode the queries.  The names in brackets are Gunicorn's: h is the client's "
         "address, t the time, r the request line, s the status, b the size of the response, f the referrer, a the user "

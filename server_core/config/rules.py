@@ -29,13 +29,20 @@ def development_implies(settings: Settings, origins: dict[str, str]) -> Settings
     if not settings.profile.develops:
         return settings
     for name, value in DEVELOPMENT.items():
-        # Who chooses the worker class sync has chosen one thread.
-        taken = not is_default(origins[name]) or (name == "threads" and not is_default(origins["worker_class"]))
-        if not taken:
+        if is_default(origins[name]) and _suits(name, settings, origins):
             section = SETTINGS[name].section
             settings = replace(settings, **{section: replace(getattr(settings, section), **{name: value})})
             origins[name] = f"profile development ({origins['profile']})"
     return settings
+
+
+def _suits(name: str, settings: Settings, origins: dict[str, str]) -> bool:
+    """Does what the profile implies go together with what somebody has said?"""
+    if name == "threads":  # who chooses a class without threads has chosen one thread
+        return is_default(origins["worker_class"]) or settings.workers.worker_class == "gthread"
+    if name == "access_log_format":  # a person looks at standard output; a file is read by programs
+        return settings.logs.accesslog == "-"
+    return True
 
 
 def is_default(origin: str) -> bool:
