@@ -143,7 +143,9 @@ class Watch:
 
 
 def _write(descriptor: int, message: object) -> None:
-    os.write(descriptor, json.dumps(message).encode("ascii") + b"\n")
+    data = json.dumps(message).encode("ascii") + b"\n"
+    while data:  # a signal may come in between when a pipe is full
+        data = data[os.write(descriptor, data) :]
 
 
 def _roots(directories: Iterable[str]) -> list[str]:
