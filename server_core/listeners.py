@@ -6,13 +6,17 @@ import errno
 import os
 import socket
 import stat
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from server_core.config.bindings import Binding
 from server_core.errors import StartError
+from server_core.holders import Holder, holder_of_path, holder_of_port
 
 #: how much of an answer the kernel takes that it cannot send yet
 UNSENT_BYTES = 256 * 1024
+#: among how many ports after one in use a free one is looked for
+NEXT_PORTS = 100
 
 
 class Listener(NamedTuple):
@@ -85,9 +89,11 @@ def _open(binding: Binding, mode: int, owner: tuple[int, int]) -> socket.socket:
         return sock
     if binding.kind == "unix":
         return _open_unix(binding, mode, owner)
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        binding.host, binding.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    return _open_tcp(binding)
+
+
+def _open_tcp(binding: Binding) -> socket.socket:
+    family, kind, protocol, address = _resolve(binding)
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -99,6 +105,13 @@ def _open(binding: Binding, mode: int, owner: tuple[int, int]) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _resolve(binding: Binding) -> tuple[int, int, int, Any]:
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        binding.host, binding.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    return family, kind, protocol, address
 
 
 def _open_unix(binding: Binding, mode: int, owner: tuple[int, int]) -> socket.socket:
@@ -139,14 +152,18 @@ def _remove_stale(path: str) -> None:
             return
         except BlockingIOError:
             pass
+        except PermissionError:
+            if holder_of_path(path) is None:
+                raise
     raise OSError(errno.EADDRINUSE, "in use")
 
 
 def _reason(binding: Binding, error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return f"the host {binding.host!r} is not known ({error.strerror})"
+    if error.errno == errno.EADDRINUSE:
+        return _busy(binding)
     known = {
-        errno.EADDRINUSE: "another program listens there already: stop it, or choose another address",
         errno.EADDRNOTAVAIL: "that address does not belong to this machine: 0.0.0.0 or [::] stand for all of its own",
         errno.EACCES: "no permission: ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
         if binding.kind == "tcp"
@@ -156,6 +173,30 @@ def _reason(binding: Binding, error: OSError) -> str:
         errno.ENOENT: "the directory does not exist",
     }
     return known.get(error.errno or 0, error.strerror or str(error))
+
+
+def _busy(binding: Binding) -> str:
+    """Who listens there, and where one could listen instead."""
+    if binding.kind == "unix":
+        holder, instead = holder_of_path(binding.path), "choose another address"
+    else:
+        holder, instead = holder_of_port(_resolve(binding)[3][0], binding.port), _next_free(binding)
+    if holder is None:
+        holder = Holder(0, "another program")
+    elif holder.pid == os.getpid():
+        return "this server listens there itself: name each address once, and a socket that it has inherited as fd://N"
+    return f"{holder.words} listens there already: stop it, or {instead}"
+
+
+def _next_free(binding: Binding) -> str:
+    for port in range(binding.port + 1, min(binding.port + NEXT_PORTS, 65535) + 1):
+        other = replace(binding, port=port)
+        try:
+            _open_tcp(other).close()
+        except OSError:
+            continue
+        return f"take the next free port with --bind {other}"
+    return "choose another address"
 
 
 def adopt(descriptor: int) -> socket.socket:

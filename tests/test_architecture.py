@@ -50,6 +50,7 @@ server_core.console
 server_core.process
 server_core.signals
 server_core.scoreboard
+server_core.holders
 server_core.listeners
 server_core.logs
 server_core.access_log
