@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from typing import Any
 
-from server_core.config.translation import Translation, translation_page
+from server_core.config.translation import Translation, bytes_at_most, mount_of, translation_page
 from server_core.gateway.static import is_installed
 from server_core.settings import COMMON_FIELDS
 
 #: Django's own value, up to 6.x: who has not changed it has not thought of it
 _DJANGOS_BUFFER = 2621440
+
+#: what body_buffer_size can be
+LARGEST_BUFFER = 1 << 30
+
+_is_field = re.compile(r"HTTP_[A-Z0-9_]+").fullmatch
+_is_plain = re.compile(r"[!-+\--~]+( [!-+\--~]+)*").fullmatch  # ASCII without a comma
 
 #: middleware that serves STATIC_ROOT already
 STATIC_MIDDLEWARE = ("whitenoise.", "servestatic.")
@@ -21,21 +29,26 @@ def _profile(settings: Any) -> object:
 
 
 def _script_name(settings: Any) -> object:
-    name = settings.FORCE_SCRIPT_NAME
-    return name.rstrip("/") or None if isinstance(name, str) else None
+    return str(settings.FORCE_SCRIPT_NAME or "").rstrip("/") or None
 
 
 def _scheme_header(settings: Any) -> object:
+    """Django itself refuses what is no pair of texts, at the first request."""
     header = settings.SECURE_PROXY_SSL_HEADER
-    if not header or not header[0].startswith("HTTP_"):
+    if not isinstance(header, tuple | list) or len(header) != 2:
         return None
-    name = header[0].removeprefix("HTTP_").replace("_", "-").lower()
-    return None if name in COMMON_FIELDS else {name: header[1]}
+    key, value = header
+    # Only what the client, or a proxy, can send, and no list, of which Django looks at the first part alone.
+    if not isinstance(key, str) or not _is_field(key) or not isinstance(value, str) or not _is_plain(value):
+        return None
+    name = key.removeprefix("HTTP_").replace("_", "-").lower()
+    return None if name in COMMON_FIELDS else {name: value}
 
 
 def _hosts(settings: Any) -> object:
-    hosts = list(settings.ALLOWED_HOSTS)
-    if settings.DEBUG and not hosts:
+    # An empty one is left over when an empty variable is split; it allows nothing.
+    hosts = [str(host) for host in settings.ALLOWED_HOSTS if str(host or "").strip()]
+    if settings.DEBUG and not settings.ALLOWED_HOSTS:
         return [".localhost", "127.0.0.1", "[::1]"]  # as HttpRequest.get_host() has it
     return hosts or None
 
@@ -43,7 +56,8 @@ def _hosts(settings: Any) -> object:
 def _buffer(settings: Any) -> object:
     """What Django keeps in memory, where the project has said how much that is."""
     sizes = [settings.FILE_UPLOAD_MAX_MEMORY_SIZE, settings.DATA_UPLOAD_MAX_MEMORY_SIZE]
-    said = [size for size in sizes if isinstance(size, int) and size != _DJANGOS_BUFFER]
+    wholes = [bytes_at_most(size, LARGEST_BUFFER) for size in sizes if size != _DJANGOS_BUFFER]
+    said = [size for size in wholes if isinstance(size, int) and size >= 0]
     return max(said) if said else None
 
 
@@ -51,8 +65,8 @@ def _zone(settings: Any) -> object:
     from zoneinfo import ZoneInfo
 
     try:
-        return ZoneInfo(settings.TIME_ZONE).key
-    except (OSError, ValueError, KeyError, TypeError):  # a machine without time zones: Django goes without, too
+        return ZoneInfo(str(settings.TIME_ZONE)).key
+    except (OSError, ValueError, KeyError):  # a machine without time zones: Django goes without, too
         return None
 
 
@@ -62,14 +76,20 @@ def _static(settings: Any) -> object:
         settings.DEBUG
         or not is_installed()
         or not settings.STATIC_ROOT
-        or "django.contrib.staticfiles" not in settings.INSTALLED_APPS
+        or not any(str(app).startswith("django.contrib.staticfiles") for app in settings.INSTALLED_APPS)
+        or any(str(name).startswith(STATIC_MIDDLEWARE) for name in settings.MIDDLEWARE)
     ):
         return None
-    if any(str(name).startswith(STATIC_MIDDLEWARE) for name in settings.MIDDLEWARE):
-        return None
-    url = str(settings.STATIC_URL or "")
+    url, root = str(settings.STATIC_URL or ""), str(settings.STATIC_ROOT)
     # A URL with a host is somebody else's to serve.
-    return {url: str(settings.STATIC_ROOT)} if url.startswith("/") and url != "/" else None
+    return None if holds_the_project(root, settings) else mount_of(url, root)
+
+
+def holds_the_project(directory: str, settings: Any) -> bool:
+    """Are the project's settings in this directory?  Then it is not for everybody to read."""
+    module = sys.modules.get(getattr(settings, "SETTINGS_MODULE", None) or "")
+    file = getattr(module, "__file__", None)
+    return bool(file) and os.path.realpath(str(file)).startswith(os.path.realpath(directory).rstrip("/") + "/")
 
 
 TABLE: tuple[Translation, ...] = (
@@ -91,8 +111,8 @@ TABLE: tuple[Translation, ...] = (
     Translation(
         "STATIC_ROOT",
         "static_mounts",
-        "`STATIC_URL` is served from there in production, unless WhiteNoise or ServeStatic is in `MIDDLEWARE`; in "
-        "development the finders serve it",
+        "`STATIC_URL` is served from there in production, unless WhiteNoise or ServeStatic is in `MIDDLEWARE`, or the "
+        "project's own code is in there; in development the finders serve it",
         "what `collectstatic` has collected is public, and needs no web server in front",
         _static,
     ),

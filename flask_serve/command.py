@@ -125,8 +125,6 @@ def framework_layer(app: Flask) -> Layer:
     if not isinstance(table, Mapping):
         raise ConfigError(f'app.config["SERVE"] is a {type(table).__name__}: write a dict such as {{"workers": 4}}.')
     values = dict(translated(TABLE, app, 'app.config["{}"]').values)
-    if app.debug:
-        values["profile"] = DEBUG_MODE
     for key, value in app.config.items():
         # What from_prefixed_env() has copied from the environment counts there, not here.
         if key.startswith(PREFIX) and f"FLASK_{key}" not in os.environ:

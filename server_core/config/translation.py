@@ -6,12 +6,14 @@ from the rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from server_core.config.layers import FRAMEWORK, Given, Layer
 from server_core.config.schema import SETTINGS
+from server_core.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Translation:
     ``theirs`` is the framework's setting, ``ours`` one of the server's, or in words what it has an effect on.
     ``rule`` says what becomes of the value and ``reason`` why.  ``read`` takes the framework's configuration and
     returns a raw value for our setting, None where the row says nothing; a row without it is heeded elsewhere.
+    ``origin`` is for a value that is not where the others are.
     """
 
     theirs: str
@@ -28,19 +31,45 @@ class Translation:
     rule: str
     reason: str
     read: Callable[[Any], object | None] | None = None
+    origin: str = ""
 
 
 def translated(table: Iterable[Translation], config: Any, where: str) -> Layer:
     """What the rows of ``table`` make of ``config``; ``where`` completes the origins: "DEBUG" + " in mysite.settings".
 
-    Of two rows for one setting of ours, the later one that says something counts.
+    Of two rows for one setting of ours, the later one that says something counts.  Raises ConfigError for a value that
+    cannot even be looked at: some are made by code of the project (lazy texts).
     """
     values: dict[str, Given] = {}
     for row in table:
-        value = row.read(config) if row.read is not None else None
+        if row.read is None:
+            continue
+        origin = row.origin or where.format(row.theirs)
+        try:
+            value = row.read(config)
+        except Exception as error:
+            raise ConfigError(f"{row.ours}: {origin} cannot be read: {type(error).__name__}: {error}")
         if value is not None:
-            values[row.ours] = Given(value, where.format(row.theirs))
+            values[row.ours] = Given(value, origin)
     return Layer(FRAMEWORK, values)
+
+
+def bytes_at_most(value: object, most: int) -> object:
+    """A number as frameworks take it, 16e6 or inf too, as a whole number of bytes up to ``most``; all else as it is."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value):
+        return int(min(value, most))
+    return value
+
+
+def mount_of(url: str, directory: str) -> dict[str, str] | None:
+    """``directory`` below ``url`` as static_mounts has it; None for a URL with a host, for the root of all URLs, and
+    for what cannot be written there."""
+    try:
+        mounts = SETTINGS["static_mounts"].kind.parse({url: directory})
+    except ValueError:
+        return None
+    is_path = url.startswith("/") and not url.startswith("//") and url.strip("/")
+    return {url: directory} if is_path and mounts == ((url.rstrip("/") + "/", directory),) else None
 
 
 def translation_page(framework: str, opening: str, table: Iterable[Translation]) -> str:
@@ -62,4 +91,5 @@ def translation_page(framework: str, opening: str, table: Iterable[Translation])
 
 
 def _ours(row: Translation) -> str:
-    return f"[`{row.ours}`](settings.md#{row.ours})" if row.ours in SETTINGS else row.ours
+    name = row.ours.strip("`")
+    return f"[`{name}`](settings.md#{name})" if name in SETTINGS else row.ours
