@@ -24,6 +24,8 @@ TESTS = {
     "Django": ["tests/front_doors", "tests/examples", "tests/test_testing.py"],
     "Flask": ["tests/front_doors", "tests/examples"],
 }
+#: what the tests of one version need besides, and which these are
+NEIGHBOURS = {"Django==5.2.*": ["daphne", "django-extensions", "django-debug-toolbar", "werkzeug"]}
 #: which tests of these folders are about the framework
 CHOICE = {"Django": "manage or shop or django or project", "Flask": "flask or notes or debugger"}
 
@@ -51,13 +53,29 @@ def run(requirement: str, python: str) -> bool:
         install = [str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         other = "flask" if framework == "Django" else "django"
         wanted = f"{ROOT}[reload,static,toml]"
-        subprocess.run([*install, "--editable", wanted, requirement, other, "pytest>=8", "python-dotenv"], check=True)
+        subprocess.run(
+            [
+                *install,
+                "--editable",
+                wanted,
+                requirement,
+                other,
+                "pytest>=8",
+                "python-dotenv",
+                *NEIGHBOURS.get(requirement, ()),
+            ],
+            check=True,
+        )
         (folder / "ready").touch()
     show = f"import importlib.metadata as m; print(m.version({framework!r}))"
     version = subprocess.run([str(folder / "bin/python"), "-c", show], capture_output=True, text=True, check=True)
     print(f"\n=== {framework} {version.stdout.strip()} with {Path(python).name}", flush=True)
     command = [str(folder / "bin/python"), "-m", "pytest", "-q", "-k", CHOICE[framework], *TESTS[framework]]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    commands = [command]
+    if requirement in NEIGHBOURS:
+        commands.append([*command[:4], "-m", "slow", "tests/front_doors/test_neighbours.py"])
+    results = [subprocess.run(each, cwd=ROOT, check=False).returncode for each in commands]
+    return not any(results)
 
 
 def main() -> int:
