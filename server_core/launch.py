@@ -12,7 +12,7 @@ import os
 import sys
 import sysconfig
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 import click
@@ -23,6 +23,7 @@ from server_core.config.layers import Layer, Resolved, from_json, resolve, to_js
 from server_core.config.manual import show_config
 from server_core.config.values import without_arguments
 from server_core.errors import ConfigError, ServeError
+from server_core.gateway.dotenv import names_in_force
 from server_core.gateway.loader import AppSpec
 
 
@@ -85,7 +86,8 @@ def tell(error: ServeError) -> None:
 def _spec(call: Call, resolved: Resolved) -> AppSpec:
     named = resolved.settings.application.wsgi_app
     if named is not None:
-        return AppSpec(named, without_arguments(named), path=call.spec.path if call.spec is not None else ())
+        found = AppSpec(named, without_arguments(named))
+        return found if call.spec is None else replace(found, path=call.spec.path, dotenv=call.spec.dotenv)
     if call.spec is None:
         raise ConfigError(
             f"no application was named: {call.command} module:callable, or wsgi_app in the file, "
@@ -113,7 +115,7 @@ def hand_over(call: Call) -> NoReturn:
     spec = call.spec
     data = {
         "layers": to_json(call.layers),
-        "spec": None if spec is None else [spec.target, spec.title, spec.loader, spec.path],
+        "spec": None if spec is None else [spec.target, spec.title, spec.loader, spec.path, names_in_force(os.environ)],
         "config": call.config,
         "check_config": call.check_config,
         "show_config": call.show_config,
@@ -137,8 +139,8 @@ def main() -> None:
     sys.argv[:] = [data["command"]]
     data["layers"] = from_json(data["layers"])
     if data["spec"] is not None:
-        target, title, loader, path = data["spec"]
-        data["spec"] = AppSpec(target, title, loader, tuple(path))
+        target, title, loader, path, names = data["spec"]
+        data["spec"] = AppSpec(target, title, loader, tuple(path), tuple(names))
     for note in data["notes"]:
         click.echo(note, err=True)
     raise SystemExit(run(Call(**data)))

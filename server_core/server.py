@@ -46,7 +46,7 @@ class Server:
             origin = self.origins["chdir"]
             raise ConfigError(f"chdir: cannot change to {settings.application.chdir!r} ({origin}): {error.strerror}.")
         directory = os.getcwd()
-        self.spec = AppSpec(spec.target, spec.called, spec.loader, (*spec.path, directory))
+        self.spec = replace(spec, title=spec.called, path=(*spec.path, directory))
         self.title = settings.process.proc_name or self.spec.title
         worker_class = find_worker_class(settings.workers.worker_class, self.origins["worker_class"])
         if settings.workers.threads > 1 and not worker_class.concurrent:

@@ -57,6 +57,7 @@ server_core.access_log
 
 server_core.gateway
 server_core.gateway.inspection
+server_core.gateway.dotenv
 server_core.gateway.loader
 server_core.gateway.environ
 server_core.gateway.mount

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 from server_core.config.values import without_arguments
 from server_core.errors import AppLoadError
+from server_core.gateway.dotenv import renew
 from server_core.gateway.inspection import Finding
 from server_core.settings import Settings
 
@@ -44,13 +46,14 @@ class AppSpec:
 
     ``loader`` is ``module:function``, called with ``target`` and all settings in the process that imports the
     application; it returns ``Loaded`` or raises AppLoadError.  ``path`` is put in front of ``sys.path`` first.
-    ``title`` is for people.
+    ``title`` is for people.  ``dotenv`` names the variables of the environment that follow ./.env.
     """
 
     target: str
     title: str = ""
     loader: str = "server_core.gateway.loader:load"
     path: tuple[str, ...] = field(default_factory=tuple)
+    dotenv: tuple[str, ...] = field(default_factory=tuple)
 
     @property
     def called(self) -> str:
@@ -59,6 +62,7 @@ class AppSpec:
 
     def load(self, settings: Settings) -> Loaded:
         """Import the application.  Raises AppLoadError, with the traceback when the application's code is at fault."""
+        renew(os.environ, self.dotenv)
         sys.path[:0] = [entry for entry in self.path if entry not in sys.path]
         module, _, function = self.loader.partition(":")
         try:

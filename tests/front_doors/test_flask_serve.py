@@ -310,3 +310,16 @@ def test_the_arbiter_never_imports_the_application(tmp_path, serve):
     assert server.processes("arbiter") == [server.pid]
     assert server.pid not in importers
     assert server.processes("forkserver")[0] in importers
+
+
+def test_a_changed_env_file_brings_its_new_values(tmp_path, serve):
+    code = "import os\n@app.get('/greeting')\ndef greeting():\n    return os.environ.get('GREETING', 'none')\n"
+    write(tmp_path, code)
+    (tmp_path / ".env").write_text("GREETING=hello\n")
+    server = serve(command=DEBUG_SERVE, cwd=tmp_path)
+    assert server.get("/greeting").text == "hello"
+    (tmp_path / ".env").write_text("GREETING='good morning'\n")
+    server.read_until(r"\.env changed")
+    eventually(lambda: server.get("/greeting").text == "good morning")
+    (tmp_path / ".env").unlink()
+    eventually(lambda: server.get("/greeting").text == "none")
