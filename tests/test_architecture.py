@@ -131,6 +131,7 @@ django_serve.testing
 flask_serve
 flask_serve.translations
 flask_serve.inspection
+flask_serve.debugger
 flask_serve.loader
 flask_serve.command
 """.split()
@@ -153,6 +154,7 @@ ONLY_IN = {
     "whitenoise": {"server_core.gateway.static"},
     "setproctitle": {"server_core.process"},
     "argparse": {"server_core.config.arguments", "django_serve.management.commands.serve", "django_serve.manage"},
+    "werkzeug": {"flask_serve.debugger"},
 }
 
 #: "about 400 lines"
