@@ -14,7 +14,7 @@ from flask.cli import ScriptInfo
 from flask_serve.inspection import inspect
 from server_core.config.values import without_arguments
 from server_core.errors import AppLoadError, ConfigError
-from server_core.gateway.loader import Loaded
+from server_core.gateway.loader import Application, Loaded
 from server_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,12 @@ def load(target: str, settings: Settings) -> Loaded:
         factory = getattr(importlib.import_module(module), name)
     info = ScriptInfo(described["app"], create_app=factory, set_debug_flag=described["debug"])
     app = load_app(info)
-    return Loaded(app, lambda: list(inspect(app, settings)), _template_places(app), partial(_is_fresh, app))
+    application: Application = app
+    if app.debug and settings.profile.develops and settings.development.debugger:
+        from flask_serve.debugger import debugged  # not in production
+
+        application = debugged(app)
+    return Loaded(application, lambda: list(inspect(app, settings)), _template_places(app), partial(_is_fresh, app))
 
 
 def _template_places(app: Flask) -> tuple[tuple[str, str], ...]:
