@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from django_serve.layer import settings_module, wsgi_target
 from server_core.errors import AppLoadError
@@ -16,6 +16,11 @@ def load(target: str, settings: Settings) -> Loaded:
 
     Without a target it is what the settings say: a front door that could not import them leaves that to us.
     """
+    if settings.paths.script_name:
+        # As manage.py does it for FORCE_SCRIPT_NAME: Django keeps the first STATIC_URL and MEDIA_URL that it makes.
+        from django.urls import set_script_prefix
+
+        set_script_prefix(settings.paths.script_name + "/")
     try:
         application = load_target(target or wsgi_target())
     except AppLoadError as error:
@@ -38,9 +43,9 @@ def load(target: str, settings: Settings) -> Loaded:
         application = for_development(application, settings)
         places, refresh = places_to_watch(), changed
 
-    def look_over() -> list[Finding]:
+    def look_over() -> Iterator[Finding]:
         try:
-            return inspect(settings)
+            yield from inspect(settings)
         finally:
             _let_go()
 
@@ -71,5 +76,9 @@ def _let_go() -> None:
     from django.db import connections
 
     connections.close_all()
+    for connection in connections.all(initialized_only=True):
+        pools = getattr(connection, "_connection_pools", None)  # without any, close_pool() would make one first
+        if pools and (connection.settings_dict.get("OPTIONS") or {}).get("pool"):
+            connection.close_pool()
     for cache in caches.all(initialized_only=True):
         cache.close()

@@ -29,7 +29,7 @@ def inspect(app: Any, settings: Settings) -> Iterator[Finding]:
     if settings.profile.develops:
         return
     secret = app.config.get("SECRET_KEY")
-    if secret and (len(secret) < LEAST_SECRET or _is_example(secret)):
+    if isinstance(secret, str | bytes) and secret and (len(secret) < LEAST_SECRET or _is_example(secret)):
         yield Finding(
             "serve.W003",
             "SECRET_KEY can be guessed, and with it every session can be forged: set a long random one, such as "

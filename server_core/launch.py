@@ -66,7 +66,8 @@ def run(call: Call) -> int:
 
         server = Server(resolved, _spec(call, resolved))
         if call.check_config:
-            server.check()
+            for words in server.check():
+                click.echo(words, err=True)
             click.echo("The settings are right and the application can be imported.", err=True)
             return 0
         server.serve()

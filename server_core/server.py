@@ -187,8 +187,12 @@ class Server:
 
     # -- checking
 
-    def check(self) -> None:
-        """Import the application in a child and nothing else.  Raises AppLoadError or BootError when that fails."""
+    def check(self) -> list[str]:
+        """Import the application in a child, look it over, and nothing else.  Returns what is worth telling.
+
+        Raises AppLoadError or BootError when that fails.
+        """
+        found = []
         self._open_log()
         read, write = os.pipe()
         lifeline, end = os.pipe()
@@ -208,8 +212,10 @@ class Server:
                 for message in generation.reports.read():
                     if "failed" in message:
                         raise AppLoadError(message["failed"], message["details"])
+                    if "finding" in message:
+                        found.append(message["finding"])
                     if "imported" in message:
-                        return
+                        return found
             _, status = os.waitpid(generation.pid, 0)
             generation.pid = 0
             raise BootError(f"the process that imported the application {describe_status(status)}")

@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,10 +34,22 @@ class Loaded:
     """
 
     application: Application
-    inspect: Callable[[], list[Finding]] = list
+    inspect: Callable[[], Iterable[Finding]] = tuple
     places: tuple[tuple[str, str], ...] = ()
     refresh: Callable[[str], bool] | None = None
     is_immutable: Callable[[str, str], bool] | None = None
+
+    def findings(self) -> list[Finding]:
+        """What the inspection finds.  It runs code of the project, and that it fails is no reason not to serve."""
+        found: list[Finding] = []
+        try:
+            for finding in self.inspect():
+                found.append(finding)  # what was found before a failure is told, too
+        except (Exception, SystemExit) as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            why = f"{' '.join(describe(error).split())} ({place.filename}, line {place.lineno})"
+            found.append(Finding("serve.W010", f"The inspection could not be finished: {why}."))
+        return found
 
 
 @dataclass(frozen=True)

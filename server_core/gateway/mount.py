@@ -9,6 +9,11 @@ from server_core.gateway.environ import Environ
 from server_core.gateway.loader import Application
 
 
+def inside(path: str, script_name: str) -> str:
+    """``path`` of a URL as an application that is mounted on ``script_name`` sees it; one elsewhere stays as it is."""
+    return path[len(script_name) :] if path == script_name or path.startswith(script_name + "/") else path
+
+
 def mounted(application: Application, script_name: str) -> Application:
     """``application`` on ``script_name`` ("/shop"), whether or not the proxy in front has taken that path away."""
     below = script_name + "/"

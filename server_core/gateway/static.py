@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from server_core.errors import ConfigError
+from server_core.errors import AppLoadError, ConfigError
 from server_core.gateway.environ import Environ
+from server_core.gateway.inspection import Finding
 from server_core.gateway.loader import Application
 
 #: whether the file at a path, served at a URL, will never be another one
@@ -27,6 +28,17 @@ def require(origin: str) -> None:
         raise ConfigError(f'static_mounts ({origin}) needs whitenoise: pip install "prefork-serve[static]"')
 
 
+def missing(mounts: Iterable[tuple[str, str]]) -> Iterator[Finding]:
+    """The directories that are not there."""
+    for url, directory in mounts:
+        if not os.path.isdir(directory):
+            yield Finding(
+                "serve.W011",
+                f"There is no directory {directory} (static_mounts), so nothing is served below {url}: make it, or "
+                "leave the mount out.",
+            )
+
+
 def with_files(
     application: Application,
     mounts: Iterable[tuple[str, str]],
@@ -37,7 +49,7 @@ def with_files(
     """``application``, with the files of directories below paths of URLs ("/static/").
 
     With ``fresh`` files are looked for at each request, otherwise once, now.  A directory that does not exist is left
-    out.
+    out.  Raises AppLoadError for one that cannot be read.
     """
     library: Any = None
     files: Any = None
@@ -49,7 +61,10 @@ def with_files(
             library = importlib.import_module("whitenoise")
             keywords = {"immutable_file_test": is_immutable} if is_immutable is not None else {}
             files = library.WhiteNoise(application, autorefresh=fresh, **keywords)
-        files.add_files(directory, prefix=url)
+        try:
+            files.add_files(directory, prefix=url)
+        except OSError as error:
+            raise AppLoadError(f"static_mounts: {error.filename or directory} cannot be read: {error.strerror}")
         served.append(url)
     if not served:
         return application

@@ -25,8 +25,8 @@ from server_core.errors import AppLoadError
 from server_core.gateway.environ import base_environ
 from server_core.gateway.inspection import judge
 from server_core.gateway.loader import AppSpec, Loaded
-from server_core.gateway.mount import mounted
-from server_core.gateway.static import with_files
+from server_core.gateway.mount import inside, mounted
+from server_core.gateway.static import missing, with_files
 from server_core.listeners import Listener
 from server_core.logs import (
     PROJECT_ACCESS_LOGGER,
@@ -79,18 +79,22 @@ def bring_in(spec: AppSpec, settings: Settings, reports: int, log: Logger) -> Lo
     """
     loaded = spec.load(settings)
     join_project(log)
+    paths = settings.paths
     if settings.profile.checks:
-        words = judge(loaded.inspect(), settings.profile)
+        found = loaded.findings()
+        if paths.static:
+            told = "".join(finding.text for finding in found)  # the framework may have said it in its own words
+            found += missing((url, directory) for url, directory in paths.static_mounts if directory not in told)
+        words = judge(found, settings.profile)
         if words:
             report(reports, finding=words)
     if settings.development.reload:
         for directory, pattern in loaded.places:
             report(reports, place=directory, pattern=pattern)
-    paths = settings.paths
     application = loaded.application
     if paths.static:
         # Frameworks write the path that the application is mounted on into the URLs of its files.
-        mounts = [(url.removeprefix(paths.script_name), directory) for url, directory in paths.static_mounts]
+        mounts = [(inside(url, paths.script_name), directory) for url, directory in paths.static_mounts]
         application = with_files(application, mounts, fresh=settings.profile.develops, is_immutable=loaded.is_immutable)
     return replace(loaded, application=mounted(application, paths.script_name))
 

@@ -114,7 +114,8 @@ def test_another_settings_module_can_be_named(own_shop):
     (own_shop / "elsewhere" / "night.py").write_text('from shop_site.settings import *\nSERVE = {"workers": 6}\n')
     status, text = manage(own_shop, "serve", "--settings", "night", "--pythonpath", "elsewhere", "--show-config")
     assert shown(text)["workers"] == ("6", 'SERVE["workers"] in night')
-    status, text = manage(own_shop, "serve", "--settings", "night", "--pythonpath", "elsewhere", "--check-config")
+    night = ("--settings", "night", "--pythonpath", "elsewhere")
+    status, text = manage(own_shop, "serve", *night, "--no-checks", "--check-config")
     assert (status, text) == (0, "The settings are right and the application can be imported.\n")
 
 
@@ -267,7 +268,7 @@ def test_a_project_in_a_single_file_is_served_when_it_names_its_application(tmp_
 
 
 def manage_alone(folder: Path) -> tuple[int, str]:
-    return run([sys.executable, "alone.py", "serve", "--check-config"], folder)
+    return run([sys.executable, "alone.py", "serve", "--no-checks", "--check-config"], folder)
 
 
 def test_a_failing_check_of_the_project_stops_the_start_unless_checks_are_skipped(own_shop):

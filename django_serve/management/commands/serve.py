@@ -34,7 +34,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "address", nargs="?", metavar="ADDRESS", help="The address to listen on, as in --bind: 0.0.0.0:8000."
         )
-        parser.add_argument("--skip-checks", action="store_true", help="Skip the inspection, as --no-checks.")
+        # Not under the name that Django has for it: call_command() sets that without being asked.
+        skip = "Skip the inspection, as --no-checks."
+        parser.add_argument("--skip-checks", dest="skip_inspection", action="store_true", help=skip)
         add_settings_arguments(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -66,7 +68,7 @@ _LOGLEVELS = {0: "warning", 2: "debug", 3: "debug"}
 def base_options(options: Mapping[str, Any]) -> Layer:
     """What the options that every management command has mean for the server; its own options win."""
     values = {}
-    if options.get("skip_checks"):
+    if options.get("skip_inspection"):
         values["checks"] = Given(False, "--skip-checks")
     if options.get("verbosity") in _LOGLEVELS:
         values["loglevel"] = Given(_LOGLEVELS[options["verbosity"]], "--verbosity")
