@@ -20,6 +20,8 @@ from typing import Any
 _STANDARD = tuple(os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib"))
 _FOREIGN = ("site-packages" + os.sep, "dist-packages" + os.sep)
 _MOST = 10
+#: the plain one, whatever the application puts into its place (gevent does)
+_Socket: Any = socket.SocketType
 
 
 class Leftovers:
@@ -27,37 +29,52 @@ class Leftovers:
 
     def __init__(self) -> None:
         self._before: set[int] | None = None
+        self._others: set[threading.Thread] = set()
         self._threads: dict[threading.Thread, str] = {}
-        self._sockets: dict[int, str] = {}
+        self._makers: dict[int, str] = {}  # of sockets and inheritable descriptors
         self._undo: list[Callable[[], None]] = []
+        self._over = False
 
     def __enter__(self) -> Leftovers:
         self._before = _descriptors()
+        self._others = set(threading.enumerate())
         # Python tells nobody later who has started a thread or made a socket, so it is noted when it happens.
-        start, make = threading.Thread.start, socket.socket.__init__
+        start, make, inherit = threading.Thread.start, socket.socket.__init__, os.set_inheritable
 
         def noting_start(thread: threading.Thread) -> None:
-            self._threads[thread] = _maker(sys._getframe(1))
+            if not self._over:
+                self._threads[thread] = _maker(sys._getframe(1))
             start(thread)
 
         def noting_make(sock: socket.socket, *arguments: Any, **keywords: Any) -> None:
             make(sock, *arguments, **keywords)
-            self._sockets[sock.fileno()] = _maker(sys._getframe(1))
+            if not self._over:
+                self._makers[sock.fileno()] = _maker(sys._getframe(1))
 
-        threading.Thread.start = noting_start  # type: ignore[assignment,method-assign]
-        socket.socket.__init__ = noting_make  # type: ignore[assignment,method-assign]
+        def noting_inherit(descriptor: int, inheritable: bool, /) -> None:
+            inherit(descriptor, inheritable)
+            if not self._over:
+                self._makers[descriptor] = _maker(sys._getframe(1))
 
-        def undo() -> None:
-            # Only what is still ours: the application may have put its own there (gevent does).
-            if threading.Thread.start is noting_start:
-                threading.Thread.start = start  # type: ignore[method-assign]
-            if socket.socket.__init__ is noting_make:
-                socket.socket.__init__ = make  # type: ignore[method-assign]
-
-        self._undo.append(undo)
+        self._put(threading.Thread, "start", noting_start)
+        self._put(socket.socket, "__init__", noting_make)
+        self._put(os, "set_inheritable", noting_inherit)
         return self
 
+    def _put(self, owner: Any, name: str, ours: Callable[..., None]) -> None:
+        theirs = getattr(owner, name)
+        setattr(owner, name, ours)
+
+        def undo() -> None:
+            # Only what is still ours: the application may have put its own there, which calls ours.  That does nothing
+            # more than the original from now on (_over).
+            if getattr(owner, name) is ours:
+                setattr(owner, name, theirs)
+
+        self._undo.append(undo)
+
     def __exit__(self, *_: object) -> None:
+        self._over = True
         while self._undo:
             self._undo.pop()()
 
@@ -69,7 +86,7 @@ class Leftovers:
         threads = [
             f"{thread.name}{self._threads.get(thread, '')}"
             for thread in threading.enumerate()
-            if thread is not threading.main_thread()
+            if thread not in self._others
         ]
         if threads:
             said.append(
@@ -77,13 +94,15 @@ class Leftovers:
                 "workers, which are forked afterwards. Start them later, or set preload_app to false so that each "
                 "worker imports the application for itself."
             )
-        shared, inherited = [], []
+        shared: list[str] = []
+        inherited: list[str] = []
         for descriptor in sorted(_descriptors() - self._before):
-            text, is_shared = _describe(descriptor)
-            if is_shared:
-                shared.append(text + self._sockets.get(descriptor, ""))
-            elif text:
-                inherited.append(text)
+            try:
+                text, is_shared = _describe(descriptor)
+            except OSError:
+                continue  # a thread has closed it meanwhile
+            if text:
+                (shared if is_shared else inherited).append(text + self._makers.get(descriptor, ""))
         if shared:
             said.append(
                 f"The application left connections open while it was imported ({_list(shared)}); all workers would use "
@@ -126,7 +145,13 @@ def _describe(descriptor: int) -> tuple[str, bool]:
     except OSError:
         link = ""
     if stat.S_ISSOCK(status.st_mode):
-        return f"descriptor {descriptor}, a socket{_peer(descriptor)}", True
+        sock = _Socket(fileno=os.dup(descriptor))
+        try:
+            # What is sent in datagrams (to syslog, to statsd) goes as a whole, whoever sends it.
+            if sock.type != socket.SOCK_DGRAM:
+                return f"descriptor {descriptor}, a socket{_peer(sock)}", True
+        finally:
+            sock.close()
     if link == "anon_inode:[eventpoll]":
         return f"descriptor {descriptor}, an epoll", True
     if os.get_inheritable(descriptor):
@@ -134,15 +159,14 @@ def _describe(descriptor: int) -> tuple[str, bool]:
     return "", False
 
 
-def _peer(descriptor: int) -> str:
-    with socket.socket(fileno=os.dup(descriptor)) as sock:
-        try:
-            peer = sock.getpeername()
-        except OSError:
-            return ""
+def _peer(sock: Any) -> str:
+    try:
+        peer = sock.getpeername()
+    except OSError:
+        return ""
     if isinstance(peer, tuple):
         return f" to {peer[0]}:{peer[1]}"
-    return f" to {peer}" if peer else ""
+    return f" to {os.fsdecode(peer)}" if peer else ""
 
 
 def _maker(frame: FrameType | None) -> str:

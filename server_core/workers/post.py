@@ -99,6 +99,21 @@ def bring_in(spec: AppSpec, settings: Settings, reports: int, log: Logger) -> Lo
     return replace(loaded, application=mounted(application, paths.script_name))
 
 
+def _draw_new_seeds() -> None:
+    """Let no two workers draw the same random numbers, whatever the application has seeded while it was imported.
+
+    Python's own generator is seeded in each forked process, unless the application seeds it there (preload_app false);
+    NumPy's is not.
+    """
+    random.seed()
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        try:
+            numpy_random.seed()
+        except Exception:
+            pass  # the application has put a generator there that cannot be seeded anew
+
+
 @dataclass
 class Post:
     """What a worker was given.  ``reports`` is the pipe to the arbiter, ``lifeline`` ends when the arbiter does."""
@@ -136,6 +151,7 @@ class Post:
                 return error.exit_code
             if self.settings.workers.tune_gc:
                 tune_collector()
+        _draw_new_seeds()
         load_worker_class(self.settings.workers.worker_class).run(self)
         return 0
 
