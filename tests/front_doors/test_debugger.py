@@ -77,7 +77,8 @@ def endless():
 def leave():
     raise SystemExit(3)
 """
-DEBUG_SERVE = [*FLASK, "--debug", "serve", "--bind", "127.0.0.1:0", "--access-logfile", "-"]
+# sync, whose workers share new connections evenly: the tests have to meet all of them.
+DEBUG_SERVE = [*FLASK, "--debug", "serve", "-b", "127.0.0.1:0", "-k", "sync", "--access-logfile", "-"]
 LOG_FORMAT = ["--access-logformat", "pid=%(p)s %(r)s"]
 WORKERS = 3
 DRAINING = Lock()
