@@ -372,7 +372,7 @@ def test_a_strange_host_gets_no_console(shared):
 
 def test_wrong_pins_are_counted_over_all_workers(debug):
     threads = 8
-    server = debug("--threads", str(threads))
+    server = debug("-k", "gthread", "--threads", str(threads))
     with ThreadPoolExecutor(WORKERS * threads) as pool:
         found = pool.map(lambda _: Page(server, "/slow"), range(WORKERS * threads))
         pages = list({page.worker: page for page in found}.values())
