@@ -13,16 +13,18 @@ from urllib.parse import urlsplit
 
 from django.apps import apps
 from django.conf import settings as project
+from django.core.handlers.exception import response_for_exception
 from django.core.handlers.wsgi import WSGIHandler, get_path_info
 from django.core.signals import request_finished
 from django.db import connections
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.autoreload import autoreload_started, file_changed
 from django.views.static import serve
 
 from server_core.console import QUERIES
 from server_core.gateway.environ import Environ
 from server_core.gateway.loader import Application
+from server_core.gateway.mount import inside
 from server_core.settings import Settings
 
 
@@ -34,7 +36,7 @@ def for_development(application: Application, settings: Settings) -> Application
     media = _path_of(project.MEDIA_URL, script_name)
     if project.MEDIA_ROOT and media not in ("", "/"):
         application = _with_media(application, media)
-    if apps.is_installed("django.contrib.staticfiles") and settings.paths.static:
+    if apps.is_installed("django.contrib.staticfiles") and settings.paths.static and project.STATIC_URL:
         application = _with_static(application, script_name)
     return _counting(application)
 
@@ -45,7 +47,7 @@ def for_development(application: Application, settings: Settings) -> Application
 def _path_of(url: str | None, script_name: str) -> str:
     """The path below which requests for files come here; "" when they go elsewhere."""
     parts = urlsplit(str(url or ""))
-    return "" if parts.netloc else parts.path.removeprefix(script_name)
+    return "" if parts.netloc else inside(parts.path, script_name)
 
 
 def _with_static(application: Application, script_name: str) -> Application:
@@ -55,12 +57,11 @@ def _with_static(application: Application, script_name: str) -> Application:
         """Django's own, for requests whose mount has been taken off their path."""
 
         def get_base_url(self) -> str:
-            url: str = super().get_base_url()
-            return url.removeprefix(script_name)
+            return inside(str(super().get_base_url()), script_name)
 
         def file_path(self, url: str) -> str:
             """``url`` is the whole path of a request, with the mount."""
-            path: str = super().file_path(url.removeprefix(script_name))
+            path: str = super().file_path(inside(url, script_name))
             return path
 
     return Handler(application)
@@ -76,10 +77,8 @@ def _with_media(application: Application, below: str) -> Application:
         def get_response(self, request: HttpRequest) -> HttpResponse:
             try:
                 return serve(request, request.path_info[len(below) :], document_root=project.MEDIA_ROOT)
-            except Http404 as error:
-                from django.views.debug import technical_404_response
-
-                return technical_404_response(request, error)
+            except Exception as error:  # a file that is not there, a path that leads elsewhere
+                return response_for_exception(request, error)
 
     media = MediaHandler()
 

@@ -72,7 +72,10 @@ def with_files(
 
     def answer(environ: Environ, start_response: Any) -> Iterable[bytes]:
         # WhiteNoise would decode every path; most are the application's.
-        chosen = files if environ["PATH_INFO"].startswith(below) else application
-        return chosen(environ, start_response)  # type: ignore[no-any-return]
+        if not environ["PATH_INFO"].startswith(below):
+            return application(environ, start_response)  # type: ignore[no-any-return]
+        if "HTTP_IF_RANGE" in environ:  # which it does not know: the whole is always right (RFC 9110, 14.2)
+            environ.pop("HTTP_RANGE", None)
+        return files(environ, start_response)  # type: ignore[no-any-return]
 
     return answer
