@@ -377,9 +377,14 @@ def test_wrong_pins_are_counted_over_all_workers(debug):
     threads = 8
     server = debug("-k", "gthread", "--threads", str(threads))
     with ThreadPoolExecutor(WORKERS * threads) as pool:
-        found = pool.map(lambda _: Page(server, "/slow"), range(WORKERS * threads))
-        pages = list({page.worker: page for page in found}.values())
-        assert len(pages) == WORKERS
+        found: dict[int, Page] = {}
+
+        def look() -> bool:
+            found.update((page.worker, page) for page in pool.map(lambda _: Page(server, "/slow"), range(24)))
+            return len(found) == WORKERS
+
+        eventually(look)
+        pages = list(found.values())
 
         def enter_wrong_ones(each: int) -> None:
             answers = pool.map(lambda page: page.enter("000-000-000"), pages * each)
