@@ -39,7 +39,7 @@ def error_page(status: int, date: bytes, *, accept: str = "", head_only: bool = 
 
     ``accept`` is the value of the Accept field, ``head_only`` says that the request was HEAD.
     """
-    head, body = _page(status, _liked_best(accept))
+    head, body = _page(status, liked_best(accept))
     return b"".join((head, date, CLOSE, b"\r\n", b"" if head_only else body))
 
 
@@ -61,7 +61,8 @@ def _page(status: int, media_type: str) -> tuple[bytes, bytes]:
 
 
 @lru_cache(maxsize=64)
-def _liked_best(accept: str) -> str:
+def liked_best(accept: str) -> str:
+    """The media type of a page for this Accept field: one of those in ``_RANGES``, text/plain when it names none."""
     best, best_weight = "text/plain", 0.0
     for item in accept.split(",", _MAX_RANGES)[:_MAX_RANGES]:
         media_type = _RANGES.get(item.partition(";")[0].strip(" \t").lower())

@@ -105,7 +105,7 @@ REQUEST_FAULTS: dict[str, tuple[Any, str, Any, str]] = {
     "a body that is lost": (framing.LengthBody, "feed", lambda body, data: setattr(body, "left", 0) or [], "body"),
 }
 CLAIM_FAULTS: dict[str, tuple[Any, str, Any, str]] = {
-    "an exception that is no refusal": (pages, "_liked_best", _crash, "planted"),
+    "an exception that is no refusal": (pages, "liked_best", _crash, "planted"),
     "everybody is trusted": (forwarded, "trusted", lambda *_: True, "the client made us believe"),
     "a line is taken before it is whole": (
         proxy_protocol,
