@@ -105,6 +105,9 @@ server_core.reload.scope
 server_core.reload.watcher
 server_core.reload.standin
 server_core.reload.browser
+server_core.reload.masking
+server_core.reload.code_reading
+server_core.reload.code_masking
 
 server_core.server
 server_core.reference
@@ -142,6 +145,9 @@ PURE = [
     "server_core.settings",
     *(name for name in READING_ORDER if name.startswith(("server_core.http", "server_core.config"))),
     "server_core.arbiter.plan",
+    "server_core.reload.masking",
+    "server_core.reload.code_reading",
+    "server_core.reload.code_masking",
 ]
 IMPURE_MODULES = {"socket", "ssl", "threading", "logging", "time", "select", "subprocess", "signal", "multiprocessing"}
 #: a table of signals needs their names
