@@ -108,6 +108,11 @@ server_core.reload.browser
 server_core.reload.masking
 server_core.reload.code_reading
 server_core.reload.code_masking
+server_core.reload.tracebacks
+server_core.reload.sources
+server_core.reload.broken_report
+server_core.reload.broken_page
+server_core.reload.broken
 
 server_core.server
 server_core.reference
@@ -148,6 +153,7 @@ PURE = [
     "server_core.reload.masking",
     "server_core.reload.code_reading",
     "server_core.reload.code_masking",
+    "server_core.reload.tracebacks",
 ]
 IMPURE_MODULES = {"socket", "ssl", "threading", "logging", "time", "select", "subprocess", "signal", "multiprocessing"}
 #: a table of signals needs their names
