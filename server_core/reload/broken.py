@@ -10,16 +10,17 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from server_core.gateway.loader import Application
+from server_core.gateway.loader import Application, Loaded
 from server_core.http.pages import liked_best
 from server_core.reload.broken_page import ASKED_AT, POLICY, draw
 from server_core.reload.broken_report import Report, report_of, seen
+from server_core.settings import Settings
 
 _STATUS = "500 Internal Server Error"
 _PHRASE = _STATUS[4:]
 
 
-def load(target: str) -> Application:
+def load(target: str, settings: Settings) -> Loaded:
     """``target`` is JSON, an object of "title" (what people call the application), "sentence" (what is wrong),
     "details" (a traceback as text, or "") and "number" (an int, another for each failure).
 
@@ -27,7 +28,7 @@ def load(target: str) -> Application:
     """
     told = json.loads(target)
     report = report_of(told["title"], told["sentence"], told["details"], told["number"], os.environ, os.getcwd())
-    return _application(report)
+    return Loaded(_application(report))
 
 
 def _application(report: Report) -> Application:

@@ -6,5 +6,6 @@ import os
 from pathlib import Path
 
 from server_core.reload.broken import load
+from server_core.settings import Settings
 
-app = load(Path(os.environ["STAND_IN_FOR"]).read_text(encoding="utf-8"))
+app = load(Path(os.environ["STAND_IN_FOR"]).read_text(encoding="utf-8"), Settings()).application

@@ -12,6 +12,7 @@ from typing import Any
 
 from server_core.gateway.loader import describe
 from server_core.reload.broken import load
+from server_core.settings import Settings
 
 _names = itertools.count()
 
@@ -35,7 +36,8 @@ def fails(folder: Path, source: str, name: str = "") -> tuple[Path, str, str]:
 
 
 def stand_in(sentence: str, details: str = "", title: str = "shop", number: int = 7) -> Any:
-    return load(json.dumps({"title": title, "sentence": sentence, "details": details, "number": number}))
+    told = {"title": title, "sentence": sentence, "details": details, "number": number}
+    return load(json.dumps(told), Settings()).application
 
 
 class Input:
