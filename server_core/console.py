@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable
 from datetime import datetime, tzinfo
@@ -18,9 +17,6 @@ LONGEST_TARGET = 200
 
 _GREEN, _CYAN, _YELLOW, _RED, _DIM = "32", "36", "33", "1;31", "2"
 _BY_CLASS = {"1": _CYAN, "2": _GREEN, "3": _CYAN, "4": _YELLOW, "5": _RED}
-
-# A terminal obeys control characters, also those of 8 bits.
-_match_control = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def wants_color(descriptor: int) -> bool:
@@ -49,15 +45,16 @@ def request_line(color: bool, zone: tzinfo | None = None) -> Callable[[Exchange]
         target = str(environ.get("RAW_URI", "-"))
         if len(target) > LONGEST_TARGET:
             target = target[: LONGEST_TARGET - 3] + "..."
-        target = _match_control.sub(lambda found: f"\\x{ord(found[0]):02x}", target)
+        asked = f"{environ.get('REQUEST_METHOD', '-')} {target}"  # an application may have changed the method
+        if not asked.isprintable():  # a terminal obeys control characters, also those of 8 bits
+            asked = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in asked)
         code = status[:3] or "gone"
         took = _milliseconds(seconds)
         if seconds >= SLOW_SECONDS:
             took = paint(f"{took} slow", _RED)
         parts = [
             paint(local_time(ended, zone, "%H:%M:%S"), _DIM),
-            str(environ.get("REQUEST_METHOD", "-")),
-            target,
+            asked,
             paint(code, _BY_CLASS.get(code[0], _YELLOW)),
             took,
         ]

@@ -55,15 +55,27 @@ class Server:
         zone_of(settings.logs, self.origins["log_timezone"])
         if settings.paths.static and settings.paths.static_mounts:
             static.require(self.origins["static_mounts"])
-        directory_for_uploads = settings.limits.tmp_upload_dir
-        if directory_for_uploads is not None and not os.path.isdir(directory_for_uploads):
-            raise ConfigError(
-                f"tmp_upload_dir: {directory_for_uploads} ({self.origins['tmp_upload_dir']}) is no directory: make it, "
-                "or leave the setting out."
-            )
         process = settings.process
         self._serves = False
         self.account: Account = find_account(process.user, process.group, (self.origins["user"], self.origins["group"]))
+        self._check_directory_for_uploads()
+
+    def _check_directory_for_uploads(self) -> None:
+        directory = self.settings.limits.tmp_upload_dir
+        if directory is None:
+            return
+        where = f"tmp_upload_dir: {directory} ({self.origins['tmp_upload_dir']})"
+        if not os.path.isdir(directory):
+            raise ConfigError(f"{where} is no directory: make it, or leave the setting out.")
+        status = os.stat(directory)
+        as_ourselves = self.account.user == -1
+        if not (
+            os.access(directory, os.W_OK | os.X_OK)
+            if as_ourselves
+            else self.account.may_write(status) and self.account.may_enter(status)
+        ):
+            who = "this account" if as_ourselves else f"{self.account.name or self.account.user} (user)"
+            raise ConfigError(f"{where} cannot be written by {who}: give it to that account, or leave the setting out.")
 
     # -- serving
 

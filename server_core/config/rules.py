@@ -114,6 +114,17 @@ def proxy_protocol_needs_both_sides(settings: Settings, origins: dict[str, str])
     )
 
 
+def hosts_are_checked_against_a_list(settings: Settings, origins: dict[str, str]) -> Settings:
+    """To compare hosts with nothing would do nothing."""
+    paths = settings.paths
+    if paths.check_hosts and not paths.allowed_hosts:
+        raise ConfigError(
+            f"check_hosts is on ({origins['check_hosts']}) but allowed_hosts names nobody "
+            f"({origins['allowed_hosts']}): name the hosts there, or leave check_hosts off."
+        )
+    return settings
+
+
 Rule = Callable[[Settings, dict[str, str]], Settings]
 
 RULES: tuple[Rule, ...] = (
@@ -123,4 +134,5 @@ RULES: tuple[Rule, ...] = (
     parts_of_the_head_fit_into_it,
     hops_need_somebody_who_is_believed,
     proxy_protocol_needs_both_sides,
+    hosts_are_checked_against_a_list,
 )

@@ -23,7 +23,6 @@ _split_absolute = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)([^?]*)(?:\?(.*))
 _split_host = re.compile(
     r"(?:\[([0-9A-Fa-f:.]+)\]|((?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+))(?::([0-9]{0,5}))?"
 ).fullmatch
-_ends_with_port = re.compile(r".*:[0-9]*").fullmatch
 _is_length = re.compile(r"[0-9]{1,19}").fullmatch
 _is_coding_list = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*").fullmatch
 
@@ -97,12 +96,17 @@ def _chunked(minor: int, fields: Fields) -> int:
 
 @lru_cache(maxsize=512)
 def host_is_allowed(host: str, allowed: tuple[str, ...]) -> bool:
-    """Is ``host``, a valid Host field, one of ``allowed``: ``example.org``, ``.example.org`` with subdomains, ``*``?"""
-    name = host.lower().rpartition(":")[0] if _ends_with_port(host) else host.lower()
-    name = name.rstrip(".")
+    """Is ``host``, a valid Host field, one of ``allowed``: ``example.org``, ``.example.org`` with subdomains, ``*``?
+
+    As Django has it: capitals, the port and a dot at the end do not count.
+    """
+    name = host.lower()
+    if not name.endswith("]"):  # an IPv6 address without a port
+        name = name.rpartition(":")[0] or name
+    name = name.removesuffix(".")
     return any(
-        pattern == "*" or name == pattern.lstrip(".") or (pattern[:1] == "." and name.endswith(pattern))
-        for pattern in (one.lower() for one in allowed)
+        pattern in ("*", name) or (pattern[:1] == "." and (name.endswith(pattern) or name == pattern[1:]))
+        for pattern in map(str.lower, allowed)
     )
 
 
