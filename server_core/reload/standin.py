@@ -10,7 +10,7 @@ from server_core.gateway.loader import AppSpec
 
 
 def stand_in(boot: Boot, failure: Failure) -> Boot:
-    """``boot`` with an application of our own, which tells every client of ``failure``."""
+    """``boot`` with an application of our own, which tells every client of ``failure``; its requests are not logged."""
     told = {
         "title": boot.title,
         "sentence": failure.sentence,
@@ -18,4 +18,6 @@ def stand_in(boot: Boot, failure: Failure) -> Boot:
         "number": boot.generation,
     }
     spec = AppSpec(json.dumps(told), boot.title, "server_core.reload.broken:load")
-    return replace(boot, spec=spec, failure=failure)
+    # The page asks again and again: a line for each would hide what the console has to say.
+    logs = replace(boot.settings.logs, accesslog=None, syslog=False)
+    return replace(boot, spec=spec, settings=replace(boot.settings, logs=logs), failure=failure)
