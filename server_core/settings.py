@@ -90,7 +90,8 @@ class Profile:
         help="Inspect the project before each start and reload.  With Django: its system checks, whose errors refuse "
         "the start, and unapplied migrations; in production also check --deploy, static files that nobody has "
         "collected, and more connections than databases have.  With Flask: debug mode that the network can reach, and "
-        "weak secrets.  What is found is told once; a reload that is refused leaves the old code serving.",
+        "weak secrets.  What is found is told once; a reload that is refused leaves the old code serving.  "
+        "With Django, SILENCED_SYSTEM_CHECKS silences findings by name.",
     )
     strict: bool = setting(
         False,

@@ -58,6 +58,7 @@ class ForkServer:
         self._loaded: Loaded | None = None
         self._leftovers = Leftovers()
         self._workers: set[int] = set()
+        self._has_forked = False
 
     def run(self) -> int:
         """Import, then fork on demand until the arbiter closes the channel; returns the exit status."""
@@ -157,6 +158,7 @@ class ForkServer:
             return 0
         if pid:
             os.close(reports)
+            self._has_forked = True
             self._workers.add(pid)
             report(self._boot.reports, forked=pid, slot=slot)
             return 0
@@ -176,6 +178,7 @@ class ForkServer:
         post = Post(
             slot=slot,
             generation=boot.generation,
+            is_first=not self._has_forked,
             name=boot.name,
             title=boot.title,
             settings=boot.settings,

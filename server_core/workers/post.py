@@ -72,15 +72,15 @@ def report(descriptor: int, **message: object) -> None:
         pass
 
 
-def bring_in(spec: AppSpec, settings: Settings, reports: int, log: Logger) -> Loaded:
-    """Import the application and look it over; the arbiter is told what a person should know, and what to watch.
+def bring_in(spec: AppSpec, settings: Settings, reports: int, log: Logger, *, look_over: bool = True) -> Loaded:
+    """Import the application and ``look_over`` it; the arbiter is told what a person should know, and what to watch.
 
     From now on ``log`` is the project's, if it has one for us.  Raises AppLoadError.
     """
     loaded = spec.load(settings)
     join_project(log)
     paths = settings.paths
-    if settings.profile.checks:
+    if settings.profile.checks and look_over:
         found = loaded.findings()
         if paths.static:
             told = "".join(finding.text for finding in found)  # the framework may have said it in its own words
@@ -116,10 +116,14 @@ def _draw_new_seeds() -> None:
 
 @dataclass
 class Post:
-    """What a worker was given.  ``reports`` is the pipe to the arbiter, ``lifeline`` ends when the arbiter does."""
+    """What a worker was given.  ``reports`` is the pipe to the arbiter, ``lifeline`` ends when the arbiter does.
+
+    ``is_first`` of its generation: where each worker imports for itself, one looks the application over for all.
+    """
 
     slot: int
     generation: int
+    is_first: bool
     name: str
     title: str
     settings: Settings
@@ -145,7 +149,7 @@ class Post:
         signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))
         if self.loaded is None:
             try:
-                self.loaded = bring_in(self.spec, self.settings, self.reports, self.log)
+                self.loaded = bring_in(self.spec, self.settings, self.reports, self.log, look_over=self.is_first)
             except AppLoadError as error:
                 report(self.reports, failed=str(error), details=error.details)
                 return error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -538,6 +539,34 @@ def test_what_is_found_is_told_once_however_many_workers_and_reloads(project, se
     server.read_until("Generation 4 has taken over")
     assert server.text.count("serve.W003") == 2, "something else has come to it"
     assert server.text.count("security.W008") == 1
+
+
+COUNTING_CHECK = """
+import os
+from django.core import checks
+
+@checks.register
+def look(app_configs, **kwargs):
+    with open("looks", "a") as file:
+        file.write(f"{os.getpid()} ")
+    return []
+"""
+
+
+def test_where_each_worker_imports_for_itself_the_first_of_a_generation_looks_for_all(project, serve):
+    add(project, "urls.py", COUNTING_CHECK)
+    configure(project, "SECURE_SSL_REDIRECT = False")
+    server = serve(*ANYWHERE, "--workers", "3", "--no-preload", command=MANAGE_SERVE, cwd=project)
+    eventually(lambda: len(server.processes()) == 3)
+    looks = (project / "looks").read_text().split()
+    assert len(looks) == 1
+    first = min(server.processes())
+    assert looks == [str(first)]
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: first not in server.processes() and len(server.processes()) == 3)
+    server.signal(signal.SIGHUP)
+    server.read_until("Generation 2 has taken over")
+    assert len((project / "looks").read_text().split()) == 2, "the successor of the dead one has not looked again"
 
 
 START = """
