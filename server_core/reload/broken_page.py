@@ -129,7 +129,7 @@ def draw(report: Report, method: str) -> str:
         f'<!doctype html>\n<html lang="en" data-number="{report.number}" data-method="{_text(method)}">\n'
         '<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n<main>\n"
-        f"{_draw_sentence(report.sentence)}\n"
+        f"{_draw_sentence(report.sentence, report.title)}\n"
         '<p class="hint">Mend the code, and this page reloads by itself.'
         "<noscript> (Not without JavaScript: reload it.)</noscript></p>\n"
         f"{_draw_told(report)}</main>\n<script>{_SCRIPT}</script>\n</html>\n"
@@ -140,9 +140,11 @@ def _text(text: str) -> str:
     return html.escape(seen(text))
 
 
-def _draw_sentence(text: str) -> str:
+def _draw_sentence(text: str, title: str) -> str:
     kind = ' class="long"' if len(text) > 200 else ""
-    return f"<h1{kind}>{_text(text[:1].upper() + text[1:] + ('' if text.endswith(('.', '!', '?')) else '.'))}</h1>"
+    if not (title and text.startswith(title)):  # a name is written as it is
+        text = text[:1].upper() + text[1:]
+    return f"<h1{kind}>{_text(text + ('' if text.endswith(('.', '!', '?')) else '.'))}</h1>"
 
 
 def _draw_told(report: Report) -> str:

@@ -521,6 +521,11 @@ def test_the_question_whether_it_is_still_broken_is_answered_with_the_number(app
         assert reply.body == (b"" if method == "HEAD" else b'{"number": 42}')
 
 
+def test_a_sentence_that_begins_with_a_name_keeps_it() -> None:
+    page = Page(ask(stand_in("shop.wsgi:app raised NameError: x on import", title="shop.wsgi:app")).text)
+    assert page.one("h1") == "shop.wsgi:app raised NameError: x on import."
+
+
 def test_a_failure_without_a_traceback_is_its_sentence():
     application = stand_in("no module named 'x', so the application 'x:app' cannot be imported", title="")
     assert ask(application, "text/plain").text == (
