@@ -147,9 +147,9 @@ class Engine:
         self._poller.add_pipe(descriptor)
 
     def remove_reader(self, descriptor: int) -> None:
-        """The opposite of ``add_reader``."""
-        del self._readers[descriptor]
-        self._poller.remove(descriptor)
+        """The opposite of ``add_reader``; another thread may have been faster."""
+        if self._readers.pop(descriptor, None) is not None:
+            self._poller.remove(descriptor)
 
     def drain(self) -> None:
         """Answer what has come, take nothing more, then return from ``serve``.  May be called by a signal handler."""
@@ -332,8 +332,8 @@ class Engine:
                 self._ready.append((descriptor, 0))
             else:
                 self._acceptor.take(descriptor, busy=not mask)
-        elif descriptor in self._readers:
-            self._readers[descriptor]()
+        elif (read := self._readers.get(descriptor)) is not None:  # not removed by another thread meanwhile
+            read()
 
     def _admit(self, sock: socket.socket, peer: object, site: Site) -> None:
         connections = self.connections

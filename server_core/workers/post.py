@@ -9,12 +9,14 @@ import faulthandler
 import json
 import os
 import random
+import select
 import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from logging import Logger
+from threading import Lock
 from typing import TextIO
 
 from server_core import __version__
@@ -144,6 +146,7 @@ class Post:
         self._engine: Engine | None = None
         self._leaving = False
         self._heard = b""
+        self._hearing = Lock()
         self._signals = SignalPipe([signal.SIGTERM])
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the whole family: the arbiter decides
         signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))
@@ -240,10 +243,16 @@ class Post:
     def _hear_arbiter(self) -> None:
         """Files have changed: take them up, or tell the arbiter that only a reload will."""
         assert self._engine is not None
-        data = os.read(self.reports, 65536)
-        if not data:
-            self._engine.remove_reader(self.reports)
-        *lines, self._heard = (self._heard + data).split(b"\n")
+        # Several threads may be woken for the same words; another one may have read them.
+        with self._hearing:
+            there = select.poll()
+            there.register(self.reports, select.POLLIN)
+            if not there.poll(0):
+                return
+            data = os.read(self.reports, 65536)
+            if not data:
+                self._engine.remove_reader(self.reports)
+            *lines, self._heard = (self._heard + data).split(b"\n")
         for message in map(json.loads, lines):
             stale = [path for path in message["changed"] if not self._refresh(path)]
             if stale:
