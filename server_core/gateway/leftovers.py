@@ -7,6 +7,7 @@ that a worker starts.  None of it is closed here: only its owner knows how.
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import stat
@@ -82,6 +83,7 @@ class Leftovers:
         """What to tell a person, "" when nothing is left, or nothing was imported."""
         if self._before is None:
             return ""
+        gc.collect()  # closes what nobody can use any more, such as a connection whose error is still remembered
         said = []
         threads = [
             f"{thread.name}{self._threads.get(thread, '')}"

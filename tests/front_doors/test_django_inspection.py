@@ -352,15 +352,20 @@ def test_a_pool_that_was_opened_while_importing_is_not_shared(postgresql, serve)
         from django.db import connection
         ContentType.objects.count()
         IMPORTED = dict(connection._connection_pools)
-        now = lambda request: HttpResponse(json.dumps([IMPORTED, connection._connection_pools]))
+
+        def now(request):
+            before = dict(connection._connection_pools)
+            ContentType.objects.count()
+            return HttpResponse(json.dumps([IMPORTED, before, connection._connection_pools]))
+
         urlpatterns = [path("", now)]
         """,
     )
     configure(postgresql, "SECURE_SSL_REDIRECT = False", 'SILENCED_SYSTEM_CHECKS = ["security.W008"]')
     server = serve(*ANYWHERE, "-w", "1", command=MANAGE_SERVE, cwd=postgresql)
-    assert json.loads(server.get("/").text) == [{"default": "a pool"}, {}]
+    assert json.loads(server.get("/").text) == [{"default": "a pool"}, {}, {"default": "a pool"}]
     told = (postgresql / "told").read_text().splitlines()
-    assert told == ["['pool']", "pool closed", "['connect_timeout']"]
+    assert told == ["['pool']", "pool closed", "['connect_timeout']", "['pool']"]
 
 
 Options = dict[str, Any]

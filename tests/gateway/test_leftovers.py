@@ -318,6 +318,29 @@ def test_nothing_is_shared_when_each_worker_imports_for_itself(tmp_path: Path, s
     assert "while it was imported" not in server.text
 
 
+FORGOTTEN = """
+import socket
+
+class Connection:
+    def __init__(self):
+        self.itself = self
+        self.socket = socket.create_server(("127.0.0.1", 0))
+
+Connection()
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ok"]
+"""
+
+
+@pytest.mark.parametrize("how", ["--tune-gc", "--no-tune-gc"])
+def test_what_nobody_can_use_any_more_is_not_told(tmp_path: Path, serve: Any, how: str) -> None:
+    (tmp_path / "forgetful.py").write_text(FORGOTTEN)
+    server = serve("-w", "1", how, "forgetful:app", cwd=tmp_path)
+    assert "while it was imported" not in server.text
+
+
 @pytest.mark.parametrize("debug", ["0", "1"])
 def test_the_shop_leaves_nothing_behind(tmp_path: Path, serve: Any, debug: str) -> None:
     pytest.importorskip("django")
