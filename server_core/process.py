@@ -9,8 +9,10 @@ import pwd
 import resource
 import stat
 import sys
+import termios
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import setproctitle
 
@@ -115,6 +117,24 @@ def tune_collector() -> None:
     gc.freeze()
     if gc.get_threshold() == _DEFAULT_THRESHOLDS:
         gc.set_threshold(NEW_OBJECTS, *_DEFAULT_THRESHOLDS[1:])
+
+
+class Terminal:
+    """The terminal on standard input, if there is one, as it was when this was made.
+
+    Whoever is killed at the prompt of a debugger leaves it without an echo.
+    """
+
+    def __init__(self) -> None:
+        self._modes: list[Any] | None = None
+        with suppress(termios.error):
+            self._modes = termios.tcgetattr(0)
+
+    def restore(self) -> None:
+        """Make it what it was, unless it belongs to somebody else now."""
+        with suppress(termios.error, OSError):
+            if self._modes is not None and os.tcgetpgrp(0) == os.getpgrp():
+                termios.tcsetattr(0, termios.TCSANOW, self._modes)
 
 
 def set_title(role: str, name: str) -> None:

@@ -23,7 +23,15 @@ from server_core.gateway import static
 from server_core.gateway.loader import AppSpec
 from server_core.listeners import Listener, open_listener
 from server_core.logs import error_log, prepare_files, zone_of
-from server_core.process import Account, PidFile, adopt_orphans, fill_standard_streams, find_account, set_title
+from server_core.process import (
+    Account,
+    PidFile,
+    Terminal,
+    adopt_orphans,
+    fill_standard_streams,
+    find_account,
+    set_title,
+)
 from server_core.reload.browser import open_browser
 from server_core.reload.standin import stand_in
 from server_core.reload.watcher import Watch
@@ -83,6 +91,7 @@ class Server:
         """Run until told to end.  Raises StartError, AppLoadError or BootError; then nothing is left running."""
         settings = self.settings
         fill_standard_streams()
+        terminal = Terminal()
         log = self._open_log()
         pidfile = PidFile(settings.process.pidfile, self.origins["pidfile"]) if settings.process.pidfile else None
         listeners: list[Listener] = []
@@ -107,6 +116,7 @@ class Server:
                 listener.remove_file()
             if pidfile is not None:
                 pidfile.remove()
+            terminal.restore()
 
     def _open_log(self) -> Logger:
         prepare_files(self.settings.logs, self.account, self.origins)
