@@ -28,7 +28,20 @@ PREFIX = "SERVE_"
 DEBUG_MODE = Given("development", "Flask's debug mode")
 
 
+def _set_debug(ctx: click.Context, parameter: click.Parameter, value: bool | None) -> None:
+    """As Flask's own option does it, by the variable: a factory may look at it."""
+    if value is not None:
+        os.environ["FLASK_DEBUG"] = "1" if value else "0"
+
+
 @click.command("serve", cls=SettingsCommand, short_help="Serve the application, in production and in development.")
+@click.option(
+    "--debug/--no-debug",
+    default=None,
+    expose_value=False,
+    callback=_set_debug,
+    help="Set debug mode, as flask --debug does; it means the profile development.",
+)
 @settings_options
 @pass_script_info
 @click.pass_context

@@ -189,6 +189,32 @@ def test_debug_switches_reload_on_and_says_so(tmp_path):
     assert config(tmp_path)["reload"] == ("false", "default")
 
 
+def test_debug_mode_can_be_set_as_for_flask_run(tmp_path):
+    write(tmp_path)
+    assert config(tmp_path, "--debug")["profile"] == ("development", "Flask's debug mode")
+    assert config(tmp_path, "--no-debug", FLASK_DEBUG="1")["profile"][0] == "production"
+    assert config(tmp_path, FLASK_SERVE_DEBUG="1")["profile"][0] == "development"
+    status, text = flask(tmp_path, "--debug", "serve", "--no-debug", "--show-config")
+    assert status == 0
+    assert "profile                   production" in text
+
+
+def test_debug_mode_reaches_a_factory_and_the_workers(tmp_path, serve):
+    code = """
+from flask import Flask
+from flask.helpers import get_debug_flag
+
+def create_app():
+    app = Flask(__name__)
+    seen = get_debug_flag()
+    app.add_url_rule("/", view_func=lambda: f"{seen} {app.debug}")
+    return app
+"""
+    write(tmp_path, code=code)
+    server = serve(command=[*FLASK, "serve", "--debug", "--bind", "127.0.0.1:0"], cwd=tmp_path)
+    assert server.get("/").text == "True True"
+
+
 def test_the_help_lists_every_chapter(tmp_path):
     status, text = flask(tmp_path, "serve", "--help")
     assert status == 0
