@@ -304,7 +304,7 @@ def test_broken_code_in_debug_waits_to_be_mended(tmp_path, serve):
     assert answer.status == 500
     assert "ZeroDivisionError" in answer.text
     write(tmp_path)
-    server.read_until("Generation 2 has taken over")
+    server.read_until("Generation 3 has taken over")
     eventually(lambda: server.get("/").text == "hello")
 
 
