@@ -117,7 +117,6 @@ def test_a_django_project_is_mounted_with_its_static_files(tmp_path: Path, serve
     pytest.importorskip("django")
     pytest.importorskip("whitenoise")
     shop = shop_with_goods(tmp_path)
-    edit(shop / "shop_site" / "urls.py", 'path("static/<path:path>"', 'path("not-static/<path:path>"')
     with (shop / "shop_site" / "settings.py").open("a") as file:
         file.write("\n".join([*DJANGO[way], ""]))
     if debug == "0":

@@ -274,11 +274,9 @@ STORAGES = {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.Manif
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
-    """The shop without a view of its own for static files."""
+    """A copy of the shop, which has no address of its own for static files."""
     pytest.importorskip("django")
-    project = copy_of("django_shop", tmp_path)
-    edit(project / "shop_site" / "urls.py", 'path("static/<path:path>"', 'path("not-static/<path:path>"')
-    return project
+    return copy_of("django_shop", tmp_path)
 
 
 def configure(project: Path, text: str) -> None:
