@@ -16,8 +16,10 @@ from pathlib import Path
 
 import click
 
+from django_serve.layer import framework_layer
+from django_serve.management.commands.serve import base_options
 from server_core.config.arguments import add_settings_arguments, layer_from_namespace
-from server_core.config.layers import FRAMEWORK, Given, Layer
+from server_core.config.layers import FRAMEWORK, Layer
 from server_core.errors import ServeError
 from server_core.gateway.loader import AppSpec
 from server_core.launch import Call, hand_over, path_of_this_process, tell
@@ -43,17 +45,20 @@ def _serve_nevertheless(arguments: list[str]) -> None:
     """Start the server, which will find the project as broken as it was here; returns unless in development."""
     parser = argparse.ArgumentParser(f"{os.path.basename(arguments[0])} serve", usage="%(prog)s [OPTIONS] [ADDRESS]")
     parser.add_argument("address", nargs="?")
-    for option in ("--settings", "--pythonpath", "--verbosity", "-v"):  # Django has heeded them already
+    for option in ("--settings", "--pythonpath"):  # Django has heeded them already
         parser.add_argument(option, help=argparse.SUPPRESS)
-    for option in ("--traceback", "--no-color", "--force-color", "--skip-checks"):
+    parser.add_argument("-v", "--verbosity", type=int, help=argparse.SUPPRESS)
+    for option in ("--traceback", "--no-color", "--force-color"):
         parser.add_argument(option, action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--skip-checks", dest="skip_inspection", action="store_true", help=argparse.SUPPRESS)
     add_settings_arguments(parser)
     options = vars(parser.parse_args(arguments[2:]))
     if options["address"] and not options["bind"]:
         options["bind"] = [options["address"]]
     try:
+        known = _what_is_known()
         call = Call(
-            [Layer(FRAMEWORK, _what_is_known()), layer_from_namespace(options)],
+            [known or Layer(FRAMEWORK, {}), base_options(options), layer_from_namespace(options)],
             spec=AppSpec("", "the Django project", "django_serve.loader:load", path_of_this_process()),
             config=options["config"],
             command=f"{os.path.basename(arguments[0])} serve",
@@ -61,22 +66,22 @@ def _serve_nevertheless(arguments: list[str]) -> None:
         if options["check_config"] or options["show_config"] or not call.resolve().settings.profile.develops:
             click.echo("In development (--profile development) the server would wait for this to be mended:", err=True)
             return
-        call.notes.append("The project cannot be imported, so SERVE and DEBUG in its settings are not known.")
+        if known is None:
+            call.notes.append("The settings cannot be imported, so SERVE and DEBUG in them are not known.")
         hand_over(call)
     except ServeError as error:
         tell(error)
         raise SystemExit(error.exit_code)
 
 
-def _what_is_known() -> dict[str, Given]:
-    """The profile, if at least the settings could be imported."""
-    from django.conf import settings
-
+def _what_is_known() -> Layer | None:
+    """What the settings say of the server, None when they cannot be imported.  Raises ConfigError for a wrong SERVE."""
     try:
-        debug = settings.DEBUG
+        return framework_layer()
+    except ServeError:
+        raise
     except Exception:
-        return {}
-    return {"profile": Given("development", "DEBUG in the settings")} if debug else {}
+        return None
 
 
 def find_settings() -> None:

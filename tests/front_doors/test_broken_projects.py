@@ -65,8 +65,27 @@ def test_debug_in_settings_that_can_be_read_means_development(shop, serve, comma
     with (shop / "shop" / "models.py").open("a") as file:
         file.write("\n1 / 0\n")
     server = serve(*ANYWHERE, command=command, cwd=shop, env={"DJANGO_DEBUG": "1"})
-    assert "Profile development, because of DEBUG in the settings" in server.text
+    assert "Profile development, because of DEBUG in shop_site.settings" in server.text
+    assert "2 workers" in server.text, "SERVE in the settings counts"
+    assert "not known" not in server.text
     assert server.get("/").status == 500
+
+
+def test_settings_that_cannot_be_read_are_told_to_be_unknown(shop, serve, command):
+    with (shop / "shop_site" / "settings.py").open("a") as file:
+        file.write("\n1 / 0\n")
+    server = serve(*ANYWHERE, "--profile", "development", command=command, cwd=shop)
+    assert server.text.startswith("The settings cannot be imported, so SERVE and DEBUG in them are not known.\n")
+    assert "1 worker " in server.text
+
+
+def test_a_wrong_name_in_the_settings_of_a_broken_project_is_told(shop, command):
+    with (shop / "shop_site" / "settings.py").open("a") as file:
+        file.write("\nSERVE = {'wokers': 3}\n")
+    (shop / "shop" / "models.py").write_text("1 / 0\n")
+    status, text = run([*command, *ANYWHERE], shop, DJANGO_DEBUG="1")
+    assert status == 2
+    assert 'SERVE["wokers"] in shop_site.settings is no setting; did you mean "workers"?' in text
 
 
 def test_a_sound_project_is_served_as_by_manage_py(shop, serve, command):
@@ -80,6 +99,16 @@ def test_options_of_every_command_are_still_understood(shop, serve):
     arguments = ["--settings", "shop_site.settings", "-v", "2", "--no-color", "--skip-checks", "127.0.0.1:0"]
     server = serve(*arguments, command=MODULE, cwd=shop, env={"DJANGO_DEBUG": "1"})
     assert server.get("/").status == 500
+    assert "[DEBUG]" in server.text, "-v 2"
+
+
+def test_the_inspection_can_be_skipped_for_when_it_is_mended(shop, serve, command):
+    good = (shop / "shop" / "models.py").read_text()
+    (shop / "shop" / "models.py").write_text("1 / 0\n")
+    server = serve(*ANYWHERE, "--skip-checks", command=command, cwd=shop, env={"DJANGO_DEBUG": "1"})
+    (shop / "shop" / "models.py").write_text(good)
+    eventually(lambda: server.get("/healthz/").text == "ok\n")
+    assert "The inspection" not in server.text, "nothing has been migrated"
 
 
 def test_a_wrong_option_of_a_broken_project_is_told(shop, command):
