@@ -7,6 +7,7 @@ import grp
 import os
 import pwd
 import resource
+import signal
 import stat
 import sys
 import termios
@@ -104,6 +105,25 @@ def fill_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
+
+
+class Terminal:
+    """The terminal that this process was started in, if any; nohup says that its end does not matter."""
+
+    def __init__(self) -> None:
+        self._matters = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+
+    def is_closed(self) -> bool:
+        """Has it been closed since?  The kernel takes it away before anybody gets a SIGHUP for it."""
+        return self._matters and not _has_terminal()
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def tune_collector() -> None:

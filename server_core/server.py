@@ -6,6 +6,7 @@ import os
 import select
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from logging import Logger
 from time import monotonic
@@ -53,8 +54,8 @@ class Server:
         except OSError as error:
             origin = self.origins["chdir"]
             raise ConfigError(f"chdir: cannot change to {settings.application.chdir!r} ({origin}): {error.strerror}.")
-        directory = os.getcwd()
-        self.spec = replace(spec, title=spec.called, path=(*spec.path, directory))
+        self._directory = os.getcwd()
+        self.spec = replace(spec, title=spec.called, path=(*spec.path, self._directory))
         self.title = settings.process.proc_name or self.spec.title
         worker_class = find_worker_class(settings.workers.worker_class, self.origins["worker_class"])
         if settings.workers.threads > 1 and not worker_class.concurrent:
@@ -135,6 +136,8 @@ class Server:
         scoreboard = Scoreboard(max(256, 4 * workers))
 
         def make_boot(generation: int, lifeline: int, reports: int, failure: Failure | None) -> Boot:
+            with suppress(OSError):  # it may have been deleted and made anew: a new generation begins in the new one
+                os.chdir(self._directory)
             boot = self._boot(generation, listeners, scoreboard, lifeline, reports)
             return boot if failure is None else stand_in(boot, failure)
 

@@ -31,7 +31,6 @@ STABLE_SECONDS = 10.0
 #: the longest sleep of the loop; when far more has passed, we were stopped ourselves
 LOOK_SECONDS = 1.0
 
-
 _LOADING = "loading the application anew; the server's own settings stay as they were read at the start."
 
 
@@ -147,6 +146,8 @@ class Arbiter:
     def _heed(self, number: signal.Signals) -> None:
         if number in UNUSED_SIGNALS:
             self._log.warning("Received %s, which means nothing here: nothing was done.", number.name)
+        if number == signal.SIGHUP and self._autoreload is not None and self._autoreload.is_left_alone():
+            number = signal.SIGTERM  # not asked for by a person
         change = SIGNALS.get(number)
         if change is None:
             return
@@ -160,8 +161,8 @@ class Arbiter:
             words = "Received %s: there are %d workers, and no more are possible without a new start."
             self._log.warning(words, number.name, before.workers)
         elif self._desired.workers != before.workers:
-            count = self._desired.workers
-            self._log.info("Received %s: %d worker%s from now on.", number.name, count, "s" if count > 1 else "")
+            words = "Received %s: %d worker%s from now on."
+            self._log.info(words, number.name, self._desired.workers, "s" if self._desired.workers > 1 else "")
         elif self._desired.mode != before.mode:
             self._begin_to_end(number, before.mode)
 

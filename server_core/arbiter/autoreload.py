@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from logging import Logger
 from typing import Protocol
 
 from server_core.arbiter.children import Worker
+from server_core.process import Terminal
 
 
 class Change(Protocol):
@@ -47,6 +49,11 @@ class Autoreload:
         self.descriptor = watching.descriptor
         self._told = 0  # how often workers have been told of a change
         self._heeded = 0  # the last of these that has led to a reload
+        self._terminal = Terminal()
+
+    def is_left_alone(self) -> bool:
+        """Has whoever develops closed the terminal?  Nobody would look at reloads any more, or could end the server."""
+        return self._terminal.is_closed()
 
     def watch(self, directory: str, pattern: str) -> None:
         """The framework wants these files to be watched too."""
@@ -76,4 +83,11 @@ class Autoreload:
         if number <= self._heeded or number > self._told:
             return ""
         self._heeded = self._told  # what has been told since is taken up by the same reload
-        return f"{os.path.relpath(path)} changed"
+        return f"{for_people(path)} changed"
+
+
+def for_people(path: str) -> str:
+    """A path as seen from the working directory, on one line; whole when that directory has been deleted."""
+    with suppress(FileNotFoundError):
+        path = os.path.relpath(path)
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in path)

@@ -27,7 +27,11 @@ def load(target: str, settings: Settings) -> Loaded:
     The source files are read now: what the page says is what was wrong then.
     """
     told = json.loads(target)
-    report = report_of(told["title"], told["sentence"], told["details"], told["number"], os.environ, os.getcwd())
+    try:
+        folder = os.getcwd()
+    except FileNotFoundError:  # deleted, and that may be what is wrong
+        folder = ""
+    report = report_of(told["title"], told["sentence"], told["details"], told["number"], os.environ, folder)
     return Loaded(_application(report))
 
 

@@ -23,6 +23,7 @@ from logging import Logger
 from time import monotonic, time_ns
 from typing import Any, NamedTuple
 
+from server_core.arbiter.autoreload import for_people
 from server_core.arbiter.boot import fresh_interpreter, spawn
 from server_core.config.patterns import literal_head, parse_pattern
 from server_core.config.values import quote
@@ -48,9 +49,9 @@ class Changes(NamedTuple):
     @property
     def sentence(self) -> str:
         """The same for a person, "" when there are none."""
-        names = [os.path.relpath(path) for path in self.paths]
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return f"{', '.join(names[:3])}{more} changed" if names else ""
+        names = [for_people(path) for path in self.paths[:3]]
+        more = f" and {len(self.paths) - 3} more" if len(self.paths) > 3 else ""
+        return f"{', '.join(names)}{more} changed" if names else ""
 
 
 class Watch:
@@ -195,7 +196,7 @@ def main() -> None:
     """Entry point of the watcher's process: descriptors to read and to write, and what to watch as JSON."""
     orders = _Orders(int(sys.argv[1]))
     write, engine = int(sys.argv[2]), sys.argv[3]
-    for number in (signal.SIGINT, signal.SIGTERM):  # may reach the whole family: the arbiter decides
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # may reach the whole family: the arbiter decides
         signal.signal(number, signal.SIG_IGN)
     set_title("watcher", "development")
     view = _View(Scope(Request(*json.loads(sys.argv[4]))))

@@ -131,3 +131,17 @@ def test_a_forged_number_causes_no_reload(autoreload, told, workers, number):
 def test_places_are_passed_on(autoreload, told):
     autoreload.watch("/p/templates", "**/*")
     assert told.places == [("/p/templates", "**/*")]
+
+
+def test_a_file_is_named_on_one_line_and_without_what_a_terminal_obeys(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    change = Changes((f"{tmp_path}/a\nb\x1b[31m\udcff é.html",))
+    assert change.sentence == r"a\nb\x1b[31m\udcff é.html changed"
+
+
+def test_a_file_is_named_in_full_when_the_working_directory_is_gone(tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    project.rmdir()
+    assert Changes((f"{project}/a.py",)).sentence == f"{project}/a.py changed"

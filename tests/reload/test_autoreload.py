@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
+import pty
 import re
 import shutil
 import signal
 import sys
+import termios
 import threading
 from pathlib import Path
 
@@ -291,3 +294,45 @@ def test_the_whole_file_system_is_not_watched(serve, project):
     shutil.copy(project / "part.py", project / "nothing.py")
     server = serve("--reload", "--chdir", "/", "site_of_mine:app", cwd=project, env={"PYTHONPATH": str(project)})
     assert "No directory is watched (reload)" in server.text
+
+
+@pytest.mark.parametrize("by", ["a closed terminal", "nohup and a closed terminal"])
+def test_a_closed_terminal_ends_the_server_unless_nohup_was_asked_for(serve, project, by):
+    terminal, end = pty.openpty()
+
+    def enter_terminal() -> None:
+        fcntl.ioctl(end, termios.TIOCSCTTY, 0)
+        if by.startswith("nohup"):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    server = serve("--reload", "--workers", "1", "site_of_mine:app", cwd=project, preexec=enter_terminal)
+    server.signal(signal.SIGHUP)
+    server.read_until(LOADED.format(2))
+    os.close(end)
+    os.close(terminal)
+    if by.startswith("nohup"):
+        server.read_until(LOADED.format(3))
+    else:
+        assert server.wait() == 0
+
+
+def test_the_watcher_outlives_a_signal_to_the_whole_family(serve, project):
+    server = serve("--reload", "--workers", "1", "site_of_mine:app", cwd=project)
+    os.killpg(server.pid, signal.SIGHUP)
+    server.read_until(LOADED.format(2))
+    (project / "part.py").write_text('ANSWER = b"second"\n')
+    answers(server, "second")
+
+
+def test_a_project_that_is_deleted_and_made_anew_is_served_from_where_it_is_now(serve, project, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(project, copy)
+    (copy / "part.py").write_text('ANSWER = open("words.txt", "rb").read()\n')
+    (copy / "words.txt").write_text("read from the new directory")
+    server = serve("--profile", "development", "site_of_mine:app", cwd=project)
+    shutil.rmtree(project)
+    server.read_until("The browser shows why")
+    eventually(lambda: server.get().status == 500)
+    assert b"no module named" in server.get().body
+    os.rename(copy, project)
+    answers(server, "read from the new directory")
