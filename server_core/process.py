@@ -108,14 +108,25 @@ def fill_standard_streams() -> None:
 
 
 class Terminal:
-    """The terminal that this process was started in, if any; nohup says that its end does not matter."""
+    """The terminal that this process was started in, if any, as it is when this is made."""
 
     def __init__(self) -> None:
+        # nohup says that its end does not matter.
         self._matters = _has_terminal() and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        self._modes: list[Any] | None = None
+        with suppress(termios.error):
+            self._modes = termios.tcgetattr(0)
 
     def is_closed(self) -> bool:
         """Has it been closed since?  The kernel takes it away before anybody gets a SIGHUP for it."""
         return self._matters and not _has_terminal()
+
+    def restore(self) -> None:
+        """Make it what it was, unless it belongs to somebody else now: who is killed at the prompt of a debugger
+        leaves it without an echo."""
+        with suppress(termios.error, OSError):
+            if self._modes is not None and os.tcgetpgrp(0) == os.getpgrp():
+                termios.tcsetattr(0, termios.TCSANOW, self._modes)
 
 
 def _has_terminal() -> bool:
@@ -137,24 +148,6 @@ def tune_collector() -> None:
     gc.freeze()
     if gc.get_threshold() == _DEFAULT_THRESHOLDS:
         gc.set_threshold(NEW_OBJECTS, *_DEFAULT_THRESHOLDS[1:])
-
-
-class Terminal:
-    """The terminal on standard input, if there is one, as it was when this was made.
-
-    Whoever is killed at the prompt of a debugger leaves it without an echo.
-    """
-
-    def __init__(self) -> None:
-        self._modes: list[Any] | None = None
-        with suppress(termios.error):
-            self._modes = termios.tcgetattr(0)
-
-    def restore(self) -> None:
-        """Make it what it was, unless it belongs to somebody else now."""
-        with suppress(termios.error, OSError):
-            if self._modes is not None and os.tcgetpgrp(0) == os.getpgrp():
-                termios.tcsetattr(0, termios.TCSANOW, self._modes)
 
 
 def set_title(role: str, name: str) -> None:
