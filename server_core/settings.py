@@ -248,6 +248,7 @@ class Timeouts:
     graceful_timeout: float = setting(
         "30s",
         duration("0", "24h"),
+        default_text="`30s`; with profile development `3s`",
         help="How long a worker may go on with its running requests when the server stops or reloads; after that it "
         "is killed.  0 means that it is killed at once.",
     )

@@ -15,12 +15,14 @@ from server_core.settings import Settings
 
 #: what the profile development sets where nobody has said anything.  One process, so that what is kept in it (a cache
 #: in memory, a debugger's frames) behaves as beginners expect; threads, because a page may ask its own server.
+#: An open page may hold a stream for ever: neither Ctrl-C nor a saved file should wait for that.
 DEVELOPMENT: dict[str, object] = {
     "reload": True,
     "workers": 1,
     "threads": 8,
     "accesslog": "-",
     "access_log_format": "dev",
+    "graceful_timeout": 3.0,
 }
 
 

@@ -31,6 +31,7 @@ def test_development_implies_what_the_manual_says_and_names_itself_as_the_origin
         "threads": 8,
         "accesslog": "-",
         "access_log_format": "dev",
+        "graceful_timeout": 3.0,
     }
     for name in DEVELOPMENT:
         assert resolved.origins[name] == "profile development (DEBUG in mysite.settings profile)"

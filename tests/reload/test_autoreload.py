@@ -336,3 +336,19 @@ def test_a_project_that_is_deleted_and_made_anew_is_served_from_where_it_is_now(
     assert b"no module named" in server.get().body
     os.rename(copy, project)
     answers(server, "read from the new directory")
+
+
+def test_an_answer_that_never_ends_holds_up_the_end_of_a_development_server_for_seconds_only(serve, project):
+    (project / "open_for_ever.py").write_text(
+        "import itertools, time\n\n"
+        "def app(environ, start_response):\n"
+        '    start_response("200 OK", [("Content-Type", "text/event-stream")])\n'
+        '    return (time.sleep(0.1) or b"data: 1\\n\\n" for _ in itertools.count())\n'
+    )
+    server = serve("--profile", "development", "open_for_ever:app", cwd=project)
+    with server.connect() as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert sock.recv(1000).startswith(b"HTTP/1.1 200")
+        server.signal(signal.SIGINT)
+        server.read_until(r"up to 3s \(graceful_timeout\)")
+        assert server.wait(patience=15) == 0
