@@ -105,14 +105,19 @@ def ask_application(info: ScriptInfo) -> Told:
     if not text:
         code = os.waitstatus_to_exitcode(status)
         how = f"exited with status {code}" if code >= 0 else f"was killed by signal {-code}"
-        raise AppLoadError(f"the process that loaded {title} {how}")
+        failure = AppLoadError(f"the process that loaded {title} {how}")
+        return Told(_what_is_known(), title, path_of_this_process(), failure)
     told = json.loads(text)
     if "refused" in told:
         raise ConfigError(told["refused"])
     if "failed" in told:
-        layer = Layer(FRAMEWORK, {"profile": DEBUG_MODE} if get_debug_flag() else {})
-        return Told(layer, title, tuple(told["path"]), AppLoadError(told["failed"], told["details"]))
+        return Told(_what_is_known(), title, tuple(told["path"]), AppLoadError(told["failed"], told["details"]))
     return Told(from_json(told["layers"])[0], told["title"], tuple(told["path"]))
+
+
+def _what_is_known() -> Layer:
+    """What the command line and the environment have said before any application was there to ask."""
+    return Layer(FRAMEWORK, {"profile": DEBUG_MODE} if get_debug_flag() else {})
 
 
 def _tell(info: ScriptInfo) -> dict[str, Any]:

@@ -308,6 +308,17 @@ def test_broken_code_in_debug_waits_to_be_mended(tmp_path, serve):
     eventually(lambda: server.get("/").text == "hello")
 
 
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [("import os; os._exit(3)", "exited with status 3"), ("import os; os.abort()", "was killed by SIGABRT")],
+)
+def test_code_that_ends_its_process_waits_to_be_mended_too(tmp_path, serve, code, how):
+    server = serve(command=DEBUG_SERVE, cwd=write(tmp_path, f"{code}\n"))
+    eventually(lambda: how in server.get("/", accept="text/plain").text)
+    write(tmp_path)
+    eventually(lambda: server.get("/").text == "hello")
+
+
 def test_a_reload_brings_new_code(tmp_path, serve):
     project = copy_of("flask_notes", tmp_path)
     server = serve("--app", "notes", "serve", "--bind", "127.0.0.1:0", command=FLASK, cwd=project)
