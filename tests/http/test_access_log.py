@@ -61,7 +61,7 @@ def line(form: str, told: Exchange | None = None) -> str:
         ("M", "1234"),
         ("D", "1234567"),
         ("L", "1.234568"),
-        ("p", f"<{os.getpid()}>"),
+        pytest.param("p", f"<{os.getpid()}>", id="p"),  # its name must not differ from process to process
         ("{X-Request-Id}i", "r-1"),
         ("{x-request-id}i", "r-1"),
         ("{Content-Type}i", "a/b"),
