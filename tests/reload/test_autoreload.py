@@ -302,8 +302,8 @@ def test_a_closed_terminal_ends_the_server_unless_nohup_was_asked_for(serve, pro
 
     def enter_terminal() -> None:
         fcntl.ioctl(end, termios.TIOCSCTTY, 0)
-        if by.startswith("nohup"):
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Said in either case: whoever runs the tests may have been started by nohup.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if by.startswith("nohup") else signal.SIG_DFL)
 
     server = serve("--reload", "--workers", "1", "site_of_mine:app", cwd=project, preexec=enter_terminal)
     server.signal(signal.SIGHUP)

@@ -292,7 +292,9 @@ def test_a_checkout_of_many_files_is_told_at_once_or_nearly_so(start: Start, pro
             assert changes is not None
             paths.update(changes.paths)
             times += bool(changes.paths)
-    assert times <= 4  # on a machine that is busy otherwise; else it is once, by polling twice at the most
+    # Once, by polling twice at the most, where the machine is idle.  Where git itself is slow, each of its pauses of
+    # 200 ms parts what is told; never is it told file by file.
+    assert times <= 10
 
 
 # -- what is refused
