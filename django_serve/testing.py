@@ -19,8 +19,9 @@ from server_core.testing import LiveServe
 def project_application(shared: Mapping[str, Any] | None = None) -> Application:
     """The project with its static files and media, as in development.
 
-    ``shared`` are database connections of the test, by alias, for databases that exist only in memory; each has to be
-    told beforehand that it is shared: ``connection.inc_thread_sharing()``.
+    ``shared`` are database connections of the test, by alias, as ``django.db.connections["default"]`` is one, for
+    databases in memory and for what the test has not committed; each has to be told beforehand that it is shared:
+    ``connections["default"].inc_thread_sharing()``.
     """
     return _sharing(StaticFilesHandler(_MediaFilesHandler(WSGIHandler())), shared or {})
 
