@@ -10,6 +10,8 @@ import signal
 import socket
 import stat
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from live import PATIENCE, eventually
@@ -149,13 +151,12 @@ def app(environ, start_response):
 
 
 @pytest.fixture
-def open_directory(tmp_path_factory):
-    """A directory that everybody may write to, with all above it."""
-    directory = tmp_path_factory.mktemp("open")
-    directory.chmod(0o777)
-    for parent in list(directory.parents)[:-2]:  # all that pytest has made: not /tmp, and not the root
-        parent.chmod(parent.stat().st_mode | 0o055)
-    return directory
+def open_directory():
+    """A directory that everybody may write to; not below those of pytest, which any other run of it closes again."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name).resolve()
+        directory.chmod(0o777)
+        yield directory
 
 
 @as_root
