@@ -248,7 +248,7 @@ class _View:
     def look_at(self, paths: Iterable[str]) -> list[str]:
         """At those that these paths concern: files, and directories that have come or gone with all that is inside."""
         now = dict(self._seen)
-        for path in paths:
+        for path in map(self._without_links, paths):
             if os.path.isdir(path):
                 if self.scope.enters(path):
                     return self.look()
@@ -258,6 +258,14 @@ class _View:
             elif not os.path.lexists(path) and any(known.startswith(path + "/") for known in now):
                 return self.look()
         return self._become(now)
+
+    def _without_links(self, path: str) -> str:
+        """Of a directory that has further names by symbolic links (lib64 of a virtual environment) the system knows one
+        of them: the path as ``look`` would find it, or as it is when it would not."""
+        real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+        if real in self._seen or self.scope.counts(real) or (os.path.isdir(real) and self.scope.enters(real)):
+            return real
+        return path
 
     def widen(self, places: list[Place], since: int) -> list[str]:
         """At all files, then also at those of further places; of these it tells what has changed ``since``."""

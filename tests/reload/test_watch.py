@@ -150,6 +150,24 @@ def test_what_leaves_a_file_as_it_was_is_no_change(start: Start, project: Path) 
     assert set(all_told(watch, project)) <= {str(project / "b.py")}
 
 
+def test_a_file_has_one_name_whatever_links_lead_to_its_directory(start: Start, project: Path) -> None:
+    """Of several names of a directory the system tells one, and which one is chance: so there are several of them."""
+    packages = [project / f"package{number}" for number in range(6)]
+    for package in packages:
+        package.mkdir()
+        (package / "a.py").write_text("")
+        (project / package.name.replace("package", "link")).symlink_to(package.name)
+    hidden = project / ".env" / "lib"
+    hidden.mkdir(parents=True)
+    for number in range(6):
+        (hidden.parent / f"lib{number}").symlink_to("lib")
+    watch = start(reload_include=(".env/lib/",))
+    files = [*(package / "a.py" for package in packages), hidden / "b.txt"]
+    for file in files:
+        file.write_text("changed")
+        assert all_told(watch, project, file) == [str(file)]
+
+
 def test_an_extra_file_is_watched_through_being_replaced_removed_and_made_anew(
     start: Start, project: Path, tmp_path: Path
 ) -> None:
