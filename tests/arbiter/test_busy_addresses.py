@@ -46,7 +46,8 @@ sock.listen()
 for _ in range(int(os.environ.get("CHILDREN", 0))):
     if not os.fork():
         break
-print(sock.getsockname()[1] if host else 0, flush=True)
+else:
+    print(sock.getsockname()[1] if host else 0, flush=True)
 sys.stdin.read()
 """
 
