@@ -35,7 +35,8 @@ def inspect(app: Any, settings: Settings) -> Iterator[Finding]:
             "SECRET_KEY can be guessed, and with it every session can be forged: set a long random one, such as "
             "python -c 'import secrets; print(secrets.token_hex())' makes.",
         )
-    if app.config.get("PREFERRED_URL_SCHEME") == "https" and not settings.proxy.forwarded_allow_ips:
+    speaks_tls = settings.tls.scheme == "https"
+    if app.config.get("PREFERRED_URL_SCHEME") == "https" and not (speaks_tls or settings.proxy.forwarded_allow_ips):
         yield Finding(
             "serve.W004",
             "PREFERRED_URL_SCHEME is https, but no proxy is trusted to say that a request came by it, so URLs made "

@@ -46,9 +46,11 @@ class AppLoadError(ServeError):
 class ProtocolError(Exception):
     """The client's bytes are not a request that we accept; ``status`` is what it is answered with.
 
-    The message is for the log only: nothing of the request is ever sent back (architecture: no echo).
+    The message is for the log only: nothing of the request is ever sent back (architecture: no echo).  ``advice`` is
+    the exception, a sentence for the client, in characters that mean nothing to a browser.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, advice: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.advice = advice

@@ -20,24 +20,25 @@ NEXT_PORTS = 100
 
 
 class Listener(NamedTuple):
-    """A bound socket with the binding that it was made of."""
+    """A bound socket with the binding that it was made of; ``scheme`` is "https" when TLS is spoken on it."""
 
     socket: socket.socket
     binding: Binding
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
-        """Where a person finds it: ``http://127.0.0.1:8000`` or ``unix:/run/app.sock``."""
+        """Where a person finds it: ``http://127.0.0.1:8000``, ``https://127.0.0.1:8000`` or ``unix:/run/app.sock``."""
         if self.socket.family == socket.AF_UNIX:
             return f"unix:{unix_name(self.socket)}"
         host, port = self.socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{self.scheme}://[{host}]:{port}" if ":" in host else f"{self.scheme}://{host}:{port}"
 
     @property
     def server_name_and_port(self) -> tuple[str, str]:
         """SERVER_NAME and SERVER_PORT of a WSGI environ; a unix socket has neither, and PEP 3333 wants both."""
         if self.socket.family == socket.AF_UNIX:
-            return "localhost", "80"
+            return "localhost", "443" if self.scheme == "https" else "80"
         host, port = self.socket.getsockname()[:2]
         return host, str(port)
 
@@ -60,7 +61,9 @@ def unix_name(sock: socket.socket) -> str:
     return "@" + text[1:] if text.startswith("\0") else text
 
 
-def open_listener(binding: Binding, origin: str, backlog: int, mode: int, owner: tuple[int, int]) -> Listener:
+def open_listener(
+    binding: Binding, origin: str, backlog: int, mode: int, owner: tuple[int, int], scheme: str = "http"
+) -> Listener:
     """Bind and listen.  ``mode`` and ``owner`` (user, group; -1 leaves one alone) are for the file of a unix socket.
 
     Raises StartError with one sentence that says where the address came from and what to do.
@@ -77,7 +80,7 @@ def open_listener(binding: Binding, origin: str, backlog: int, mode: int, owner:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-    return Listener(sock, binding)
+    return Listener(sock, binding, scheme)
 
 
 def _open(binding: Binding, mode: int, owner: tuple[int, int]) -> socket.socket:

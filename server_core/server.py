@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from logging import Logger
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from server_core import __version__
 from server_core.access_log import compile_format
@@ -38,7 +39,11 @@ from server_core.reload.standin import stand_in
 from server_core.reload.watcher import Watch
 from server_core.scoreboard import Scoreboard
 from server_core.settings import Settings
+from server_core.tls import certificate_of
 from server_core.workers import find_worker_class
+
+if TYPE_CHECKING:
+    from server_core.adhoc import Adhoc
 
 
 class Server:
@@ -64,6 +69,12 @@ class Server:
         zone_of(settings.logs, self.origins["log_timezone"])
         if settings.paths.static and settings.paths.static_mounts:
             static.require(self.origins["static_mounts"])
+        self.certificate = certificate_of(settings.tls, self.origins)
+        self._adhoc: Adhoc | None = None
+        if settings.tls.is_adhoc:
+            from server_core import adhoc
+
+            adhoc.require(self.origins["certfile"])
         process = settings.process
         self._serves = False
         self.account: Account = find_account(process.user, process.group, (self.origins["user"], self.origins["group"]))
@@ -105,6 +116,7 @@ class Server:
             if pidfile is not None:
                 pidfile.create()
             self._listen(listeners)
+            self._make_certificate()
             adopt_orphans()
             set_title("arbiter", self._name(listeners))
             arbiter.run()
@@ -127,7 +139,19 @@ class Server:
         sockets = self.settings.sockets
         for binding in sockets.bind:
             owner = (self.account.user, self.account.group)
-            listeners.append(open_listener(binding, self.origins["bind"], sockets.backlog, sockets.socket_mode, owner))
+            scheme = self.settings.tls.scheme
+            listeners.append(
+                open_listener(binding, self.origins["bind"], sockets.backlog, sockets.socket_mode, owner, scheme)
+            )
+
+    def _make_certificate(self) -> None:
+        """Once: all generations have the same, or a browser would ask again at each reload."""
+        if self.certificate is not None and self.settings.tls.is_adhoc:
+            from server_core import adhoc
+
+            hosts = [binding.host for binding in self.settings.sockets.bind if binding.kind == "tcp"]
+            self._adhoc = adhoc.certificate_for(adhoc.names_of(hosts))
+            self.certificate = self.certificate._replace(pem=self._adhoc.pem)
 
     def _arbiter(self, listeners: list[Listener], watch: Watch | None, log: Logger) -> Arbiter:
         settings = self.settings
@@ -171,10 +195,11 @@ class Server:
             (scoreboard.slots, scoreboard.descriptor),
             lifeline,
             reports,
+            self.certificate,
         )
 
     def _name(self, listeners: Iterable[Listener]) -> str:
-        where = " ".join(listener.url.removeprefix("http://") for listener in listeners)
+        where = " ".join(listener.url.removeprefix(f"{listener.scheme}://") for listener in listeners)
         return f"{where} {self.title}".strip()
 
     def _tell_ready(self, generation: int, stands_in: bool, listeners: Iterable[Listener], log: Logger) -> None:
@@ -199,6 +224,7 @@ class Server:
             f"prefork-serve {__version__} serves {self.spec.title} on {' '.join(each.url for each in listeners)}",
             f"{count} × {threads}, worker class {workers.worker_class}{because}, generation {generation}, {how}",
             self._profile(),
+            *self._about_certificate(),
             f"Stop: {stop}. Load the application anew: kill -HUP {os.getpid()}.",
         ]
 
@@ -209,6 +235,14 @@ class Server:
         if settings.development.reload:
             return f"{told}. The application is loaded anew when one of its files changes (reload)."
         return f"{told}."
+
+    def _about_certificate(self) -> list[str]:
+        """What a person has to know of one that nobody has signed."""
+        if self._adhoc is None:
+            return []
+        kept = f", kept in {self._adhoc.path}" if self._adhoc.path else ""
+        until = f"{self._adhoc.until:%Y-%m-%d}"
+        return [f"Certificate of our own (certfile adhoc), until {until}{kept}: a browser asks whether to trust it."]
 
     # -- checking
 
@@ -224,6 +258,7 @@ class Server:
         scoreboard = Scoreboard(1)
         started = monotonic()
         boot = self._boot(0, (), scoreboard, lifeline, write)
+        boot = replace(boot, certificate=None)  # it was judged already
         boot = replace(boot, settings=replace(boot.settings, workers=replace(boot.settings.workers, preload_app=True)))
         generation = Generation(boot, write, Reports(read), started)
         limit = self.settings.timeouts.boot_timeout

@@ -49,6 +49,10 @@ SYSLOG_FACILITIES = (
 )
 
 
+ADHOC = "adhoc"
+"""In place of a file: a certificate that the server makes for itself."""
+
+
 @dataclass(frozen=True)
 class Application:
     """What is served, and from where it is imported."""
@@ -355,7 +359,8 @@ class Limits:
         "wait",
         choice("wait", "refuse"),
         help="What becomes of a new client of a worker whose connections are all busy.  wait: it stays in the queue of "
-        "the listening socket, where another worker may find it.  refuse: it is answered 503 with Retry-After.  While "
+        "the listening socket, where another worker may find it.  refuse: it is answered 503 with Retry-After (with "
+        "certfile its connection is closed at once: an answer would need the handshake first).  While "
         "all threads are in the application, nobody looks at new clients, and they wait in either case.",
     )
     body_buffer_size: int = setting(
@@ -397,6 +402,43 @@ class Limits:
         default_text="that of the system: TMPDIR, or /tmp",
         help="The directory for the temporary files of bodies and responses.",
     )
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Encryption: with a certificate all addresses speak https, TLS 1.2 and newer.
+
+    The files are read at the start and at each reload (HUP), so a renewed certificate needs no new start, and they are
+    read before `user` is taken on: the key may belong to root alone."""
+
+    certfile: str | None = setting(
+        None,
+        optional(path()),
+        flags=("--certfile", "--cert"),
+        default_text="none: plain HTTP",
+        help="The file with the certificate of the server and those that vouch for it, in PEM form, as certificate "
+        "authorities hand them out (fullchain.pem).  adhoc, for development only, means a certificate that the server "
+        "makes for itself, for localhost, 127.0.0.1, ::1 and the hosts of bind; it needs the package cryptography.  A "
+        "browser asks once whether to trust it: it is kept for its 30 days, readable by its user alone, in "
+        "~/.cache/prefork-serve (or below XDG_CACHE_HOME).",
+    )
+    keyfile: str | None = setting(
+        None,
+        optional(path()),
+        flags=("--keyfile", "--key"),
+        default_text="`certfile`, which then holds the key too",
+        help="The file with the key of the certificate, in PEM form and not encrypted.",
+    )
+
+    @property
+    def is_adhoc(self) -> bool:
+        """Does the server make its certificate itself?"""
+        return self.certfile == ADHOC
+
+    @property
+    def scheme(self) -> str:
+        """That of the URLs under which the server is reached."""
+        return "http" if self.certfile is None else "https"
 
 
 @dataclass(frozen=True)
@@ -656,6 +698,7 @@ class Settings:
     workers: Workers = field(default_factory=Workers)
     timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
+    tls: Tls = field(default_factory=Tls)
     proxy: Proxy = field(default_factory=Proxy)
     responses: Responses = field(default_factory=Responses)
     process: Process = field(default_factory=Process)

@@ -8,12 +8,15 @@ import re
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tls_client import TlsClient, trusting
 
 PATIENCE = 30.0
 APPS = Path(__file__).parent / "apps"
@@ -59,6 +62,7 @@ class LiveServer:
         self._bytes = b""
         self._mark = 0
         self.url = ""
+        self.secure: ssl.SSLContext | None = None  # that of the client, where TLS is spoken
 
     # -- what it writes
 
@@ -98,15 +102,22 @@ class LiveServer:
     def wait_until_serving(self) -> None:
         self.url = self.read_until(r" serves .* on (\S+)")[1]
         self.read_until(r"Stop: .*\n")
+        if self.url.startswith("https:") and self.secure is None:
+            self.secure = trusting()
 
     # -- talking to it
 
     @property
     def address(self) -> tuple[str, int]:
-        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        host, _, port = self.url.rpartition("://")[2].rpartition(":")
         return host.strip("[]"), int(port)
 
-    def connect(self, timeout: float = PATIENCE) -> socket.socket:
+    def connect(self, timeout: float = PATIENCE) -> Any:
+        """A socket, or what has its methods."""
+        sock = self.connect_plain(timeout)
+        return sock if self.secure is None else TlsClient(sock, self.secure)
+
+    def connect_plain(self, timeout: float = PATIENCE) -> socket.socket:
         if self.url.startswith("unix:"):
             sock = socket.socket(socket.AF_UNIX)
             sock.settimeout(timeout)

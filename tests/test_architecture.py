@@ -52,6 +52,8 @@ server_core.signals
 server_core.scoreboard
 server_core.holders
 server_core.listeners
+server_core.tls
+server_core.adhoc
 server_core.logs
 server_core.access_log
 
@@ -74,6 +76,8 @@ server_core.engine.site
 server_core.engine.outlet
 server_core.engine.proxies
 server_core.engine.connection
+server_core.engine.transport
+server_core.engine.secure
 server_core.engine.clients
 server_core.engine.acceptor
 server_core.engine.crew
@@ -165,6 +169,8 @@ ONLY_IN = {
     "pytest": {"server_core.pytest_plugin"},
     "whitenoise": {"server_core.gateway.static"},
     "setproctitle": {"server_core.process"},
+    "cryptography": {"server_core.adhoc"},
+    "ssl": {"server_core.tls", "server_core.engine.transport"},
     "argparse": {"server_core.config.arguments", "django_serve.management.commands.serve", "django_serve.manage"},
     "werkzeug": {"flask_serve.debugger"},
 }

@@ -14,6 +14,7 @@ from server_core.config.bindings import Binding
 from server_core.gateway.loader import AppSpec
 from server_core.process import Account
 from server_core.settings import Settings
+from server_core.tls import Certificate
 
 _LENGTH = struct.Struct("!I")
 _SLOT = struct.Struct("!i")
@@ -42,6 +43,7 @@ class Boot:
     scoreboard: tuple[int, int]  # slots, descriptor
     lifeline: int
     reports: int
+    certificate: Certificate | None = None  # with one, TLS is spoken on all listeners
     failure: Failure | None = None  # of the application: then this generation stands in for it
 
     @property

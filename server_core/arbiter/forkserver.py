@@ -15,6 +15,7 @@ import socket
 import sys
 import traceback
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from server_core.arbiter.boot import Boot, receive_boot, receive_fork
 from server_core.errors import AppLoadError, ServeError
@@ -25,8 +26,12 @@ from server_core.logs import error_log
 from server_core.process import drop_privileges, set_title, tune_collector
 from server_core.scoreboard import Scoreboard
 from server_core.signals import SignalPipe, reset
+from server_core.tls import context_of
 from server_core.workers import load_worker_class
 from server_core.workers.post import Post, bring_in, report
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 #: how much later than boot_timeout an import ends itself
 ALARM_SECONDS = 1.0
@@ -59,6 +64,7 @@ class ForkServer:
         self._leftovers = Leftovers()
         self._workers: set[int] = set()
         self._has_forked = False
+        self._tls: SSLContext | None = None
 
     def run(self) -> int:
         """Import, then fork on demand until the arbiter closes the channel; returns the exit status."""
@@ -73,8 +79,10 @@ class ForkServer:
         # The arbiter ends an import that hangs.  This is for the day when the arbiter is gone before it could.
         signal.setitimer(signal.ITIMER_REAL, boot.settings.timeouts.boot_timeout + ALARM_SECONDS)
         try:
-            # Our own code first: it may lie where the account to become cannot read.
+            # Our own code first: it may lie where the account to become cannot read.  And so may, and should, the key.
             worker_class = load_worker_class(boot.settings.workers.worker_class)
+            if boot.certificate is not None:
+                self._tls = context_of(boot.certificate)
             drop_privileges(boot.account, boot.settings.process.umask)
             self._log = error_log(boot.settings.logs, boot.title)
             worker_class.prepare()
@@ -184,11 +192,14 @@ class ForkServer:
             settings=boot.settings,
             spec=boot.spec,
             loaded=self._loaded,
-            listeners=[Listener(adopt(descriptor), binding) for descriptor, binding in boot.listeners],
+            listeners=[
+                Listener(adopt(descriptor), binding, boot.settings.tls.scheme) for descriptor, binding in boot.listeners
+            ],
             scoreboard=Scoreboard(*boot.scoreboard),
             log=self._log,
             reports=reports,
             lifeline=boot.lifeline,
+            tls=self._tls,
         )
         return post.work()
 

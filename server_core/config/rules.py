@@ -127,6 +127,33 @@ def hosts_are_checked_against_a_list(settings: Settings, origins: dict[str, str]
     return settings
 
 
+def a_certificate_of_its_own_is_for_development(settings: Settings, origins: dict[str, str]) -> Settings:
+    """Nobody can know whose it is: in production that would be no protection."""
+    if settings.tls.is_adhoc and not settings.profile.develops:
+        raise ConfigError(
+            f"certfile is adhoc ({origins['certfile']}) but profile is production ({origins['profile']}): no client "
+            "can know whose certificate that is; name the files of one that a certificate authority has signed, or "
+            "set profile to development."
+        )
+    return settings
+
+
+def a_key_needs_its_certificate(settings: Settings, origins: dict[str, str]) -> Settings:
+    """A key for no certificate, or for one that the server makes itself, would do nothing."""
+    tls = settings.tls
+    if tls.keyfile is None or not (tls.certfile is None or tls.is_adhoc):
+        return settings
+    if tls.is_adhoc:
+        raise ConfigError(
+            f"keyfile is given ({origins['keyfile']}) but certfile is adhoc ({origins['certfile']}), which has a key "
+            "of its own: leave keyfile out, or name the file of its certificate."
+        )
+    raise ConfigError(
+        f"keyfile is given ({origins['keyfile']}) but certfile is not ({origins['certfile']}): name the file of its "
+        "certificate too."
+    )
+
+
 Rule = Callable[[Settings, dict[str, str]], Settings]
 
 RULES: tuple[Rule, ...] = (
@@ -137,4 +164,6 @@ RULES: tuple[Rule, ...] = (
     hops_need_somebody_who_is_believed,
     proxy_protocol_needs_both_sides,
     hosts_are_checked_against_a_list,
+    a_certificate_of_its_own_is_for_development,
+    a_key_needs_its_certificate,
 )

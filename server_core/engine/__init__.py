@@ -2,5 +2,6 @@
 
 In reading order: ``poller`` (which sockets are ready), ``spool`` (where a request body is kept until it is whole),
 ``outbox`` (what a client has not taken yet), ``outlet`` and ``connection`` (one client: answers out, requests in),
-``acceptor`` (new clients), ``crew`` (which thread leads), ``engine`` (the loop).
+``transport`` and ``secure`` (the same by TLS), ``acceptor`` (new clients), ``crew`` (which thread leads), ``engine``
+(the loop).
 """

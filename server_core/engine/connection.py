@@ -211,8 +211,12 @@ class Connection(Outlet):
             self._trusted = self._engine.proxies.trusts(origin.address)
         self.state = HEAD
         self._seen = False
-        self._buffer = bytearray(data[origin.end :]) or NOTHING
+        self._begin(data[origin.end :])
         self.rest()  # which comes back for what is in the buffer
+
+    def _begin(self, received: bytes) -> None:
+        """The PROXY header is read: the client begins, with these bytes."""
+        self._buffer = bytearray(received) or NOTHING
 
     def _read_head(self, data: bytes) -> None:
         """Bytes of a head, to be added to those in the buffer."""
@@ -364,6 +368,7 @@ class Connection(Outlet):
                     engine.server_lines.both,
                     accept=told.get("HTTP_ACCEPT", ""),
                     head_only=told.get("REQUEST_METHOD") == "HEAD",
+                    advice=error.advice,
                 )
             )
         except OSError:

@@ -61,7 +61,7 @@ NEXT_GO_SECONDS = 0.005
 class Engine:
     """Accepts connections on ``sites``, serves them with ``application`` until told to ``drain`` or ``stop``.
 
-    ``hosts`` are those that requests may name (empty: every one).
+    ``hosts`` are those that requests may name (empty: every one).  ``connect`` makes the connections.
     ``record`` is told of every exchange (None: nobody wants to know), ``turn_ended`` is called when answers have been
     sent, ``beat`` about once a second while requests can be served, ``limit_reached`` once after ``max_requests``.
     """
@@ -85,6 +85,7 @@ class Engine:
         beat: Callable[[], None] = lambda: None,
         max_requests: int = 0,
         limit_reached: Callable[[], None] = lambda: None,
+        connect: Callable[[Engine, socket.socket, str, str, Site, float], Connection] = Connection,
     ) -> None:
         self.application = application
         self.log = log
@@ -112,6 +113,7 @@ class Engine:
         self._beat = beat
         self._max_requests = max_requests or inf
         self._limit_reached = limit_reached
+        self._connect = connect
         self.connections = Clients(worker_connections or limits.worker_connections, share)
         self._ready: deque[tuple[int, int]] = deque()
         self._later: deque[tuple[int, int]] = deque()  # those who had their turn and have more to do
@@ -341,7 +343,7 @@ class Engine:
         if not no_room:
             connections.make_room()
         address, port = peer_of(peer)
-        connection = Connection(self, sock, address, port, site, self.now)
+        connection = self._connect(self, sock, address, port, site, self.now)
         if self._draining:
             connection.deadline = self.now + DRAIN_IDLE_SECONDS
         if no_room:

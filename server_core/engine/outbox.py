@@ -19,6 +19,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from threading import Lock
 from time import monotonic
+from typing import Protocol
 
 from server_core.engine.budget import Budget
 from server_core.gateway.wsgi import ClientGone
@@ -31,7 +32,32 @@ PIECE_BYTES = 256
 RESPONSES_PART = 1 / 16
 
 
-def queued(sock: socket.socket) -> int:
+class Stream(Protocol):
+    """What a connection needs of a socket; one that speaks TLS has it too."""
+
+    def recv(self, most: int, flags: int = 0, /) -> bytes:
+        """Receive."""
+
+    def send(self, data: bytes | memoryview, /) -> int:
+        """Send what is taken."""
+
+    def sendmsg(self, parts: tuple[bytes, bytes], /) -> int:
+        """Send what is taken of both."""
+
+    def fileno(self) -> int:
+        """The socket's own descriptor: what is sent there goes out as it stands."""
+
+    def setsockopt(self, level: int, name: int, value: bytes, /) -> None:
+        """Change the socket."""
+
+    def shutdown(self, how: int, /) -> None:
+        """End one or both directions of the socket."""
+
+    def close(self) -> None:
+        """Close the socket."""
+
+
+def queued(sock: Stream) -> int:
     """How many bytes the kernel holds that the peer has not acknowledged; 0 where it does not tell."""
     try:
         return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"), sys.byteorder)
@@ -39,7 +65,7 @@ def queued(sock: socket.socket) -> int:
         return 0
 
 
-def unread(sock: socket.socket) -> bool:
+def unread(sock: Stream) -> bool:
     """Has the peer sent something that was not received yet?"""
     try:
         return fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0\0\0\0") != b"\0\0\0\0"
@@ -79,9 +105,12 @@ class Outbox:
         ).split()
     )
 
+    # By the kernel itself.  Who speaks TLS (``secure``) has to read and encrypt what is in the file.
+    _send_file: Callable[[int, int, int, int], int] = staticmethod(os.sendfile)
+
     def __init__(
         self,
-        sock: socket.socket,
+        sock: Stream,
         memory_limit: int,
         file_limit: int,
         timeouts: Timeouts,
@@ -268,7 +297,7 @@ class Outbox:
             self._items[0] = view[sent:]
 
     def _send_slice(self, piece: FileSlice) -> None:
-        sent = os.sendfile(self._socket.fileno(), piece.descriptor, piece.offset, min(piece.count, _SENDFILE_MOST))
+        sent = self._send_file(self._socket.fileno(), piece.descriptor, piece.offset, min(piece.count, _SENDFILE_MOST))
         if sent == 0:
             raise ConnectionError("the file has become shorter while it was sent")
         self.size -= sent

@@ -13,7 +13,7 @@ from threading import Lock, get_ident
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from server_core.engine.outbox import Outbox, queued, unread
+from server_core.engine.outbox import Outbox, Stream, queued, unread
 
 if TYPE_CHECKING:
     from server_core.engine.engine import Engine
@@ -45,7 +45,9 @@ class Outlet:
         ).split()
     )
 
-    def __init__(self, engine: Engine, sock: socket.socket, deadline: float) -> None:
+    _outbox_class = Outbox
+
+    def __init__(self, engine: Engine, sock: Stream, deadline: float) -> None:
         self._engine = engine
         self._socket = sock
         self._receive = sock.recv
@@ -182,7 +184,7 @@ class Outlet:
     def _kept(self) -> Outbox:
         if self._outbox is None:
             engine = self._engine
-            self._outbox = Outbox(
+            self._outbox = self._outbox_class(
                 self._socket,
                 engine.limits.response_buffer_size,
                 engine.limits.response_file_size,

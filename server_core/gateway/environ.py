@@ -14,16 +14,27 @@ Environ = dict[str, Any]
 
 
 def base_environ(
-    name: str, port: str, software: str, *, multithread: bool, multiprocess: bool, errors: IO[str]
+    name: str,
+    port: str,
+    software: str,
+    *,
+    multithread: bool,
+    multiprocess: bool,
+    errors: IO[str],
+    scheme: str = "http",
 ) -> Environ:
-    """The part of an environ that is the same for every request on a listener (PEP 3333, "environ Variables")."""
+    """The part of an environ that is the same for every request on a listener (PEP 3333, "environ Variables").
+
+    With the ``scheme`` "https" HTTPS is "on", as CGI programs of old expect it.
+    """
     return {
+        **({"HTTPS": "on"} if scheme == "https" else {}),
         "SCRIPT_NAME": "",
         "SERVER_NAME": name,
         "SERVER_PORT": port,
         "SERVER_SOFTWARE": software,
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
+        "wsgi.url_scheme": scheme,
         "wsgi.errors": errors,
         "wsgi.multithread": multithread,
         "wsgi.multiprocess": multiprocess,
@@ -67,6 +78,8 @@ class Request:
         template["REMOTE_PORT"] = port
         if scheme:
             template["wsgi.url_scheme"] = scheme
+            if scheme != "https":  # the client's, which a proxy has told: TLS is the proxy's own
+                template.pop("HTTPS", None)
 
     def aim(self, target: str, path: str, query: str) -> None:
         """``target`` as it was sent, and its parts."""

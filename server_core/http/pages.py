@@ -1,7 +1,7 @@
 """Knows the server's own answers: one short page for each status, which says nothing of the request and nothing of us.
 
 The page is plain text, HTML or JSON, whichever the client likes best (RFC 9110, 12.5.1); for one that names none of
-them, as for a request that could not be read, it is plain text.
+them, as for a request that could not be read, it is plain text.  So is advice to a client that has lost its way.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _MAX_RANGES = 32
 _match_weight = re.compile(r"[^;]*;[ \t]*[Qq]=([01](?:\.[0-9]{0,3})?)[ \t]*").fullmatch
 
 
-def error_page(status: int, date: bytes, *, accept: str = "", head_only: bool = False) -> bytes:
+def error_page(status: int, date: bytes, *, accept: str = "", head_only: bool = False, advice: str = "") -> bytes:
     """A whole answer, the last one on its connection; ``date`` is what the server adds to every head.
 
-    ``accept`` is the value of the Accept field, ``head_only`` says that the request was HEAD.
+    ``accept`` is the value of the Accept field, ``head_only`` says that the request was HEAD, ``advice`` is a sentence.
     """
-    head, body = _page(status, liked_best(accept))
+    head, body = _page(status, "text/plain", advice) if advice else _page(status, liked_best(accept))
     return b"".join((head, date, CLOSE, b"\r\n", b"" if head_only else body))
 
 
 @lru_cache(maxsize=256)
-def _page(status: int, media_type: str) -> tuple[bytes, bytes]:
+def _page(status: int, media_type: str, advice: str = "") -> tuple[bytes, bytes]:
     phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
     title = f"{status} {phrase}"
     if media_type == "text/html":
@@ -52,7 +52,7 @@ def _page(status: int, media_type: str) -> tuple[bytes, bytes]:
     elif media_type.endswith("json"):
         body = json.dumps({"status": status, "title": phrase}) + "\n"  # RFC 9457 has the same names
     else:
-        body = title + "\n"
+        body = f"{title}: {advice}\n" if advice else title + "\n"
     charset = "; charset=utf-8" if media_type.startswith("text/") else ""
     head = f"HTTP/1.1 {title}\r\nContent-Type: {media_type}{charset}\r\nContent-Length: {len(body)}\r\n"
     if status in _RETRY_AFTER:

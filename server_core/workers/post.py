@@ -15,12 +15,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from logging import Logger
 from threading import Lock
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from server_core import __version__
 from server_core.access_log import AccessLog
+from server_core.engine.connection import Connection
 from server_core.engine.engine import Engine
 from server_core.engine.site import Site
 from server_core.errors import AppLoadError
@@ -43,6 +45,9 @@ from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Settings
 from server_core.signals import SignalPipe
 from server_core.workers import load_worker_class
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 #: descriptors that a worker needs besides those of its clients: files, database connections, temporary files
 SPARE_FILES = 1024
@@ -136,6 +141,7 @@ class Post:
     log: Logger
     reports: int
     lifeline: int
+    tls: SSLContext | None = None
 
     def work(self) -> int:
         """Be a worker; returns the exit status."""
@@ -211,6 +217,7 @@ class Post:
             beat=beat,
             max_requests=workers.max_requests + jitter if workers.max_requests else 0,
             limit_reached=lambda: report(self.reports, recycle=workers.max_requests),
+            connect=Connection if self.tls is None else self._secure(self.tls),
         )
         engine.add_reader(self._signals.descriptor, self._read_signals)
         engine.add_reader(self.lifeline, self._arbiter_is_gone)
@@ -219,6 +226,12 @@ class Post:
         self.beat()
         report(self.reports, ready=os.getpid())
         return engine
+
+    @staticmethod
+    def _secure(tls: SSLContext) -> Callable[..., Connection]:
+        from server_core.engine.secure import SecureConnection  # not without need: ssl costs 4 MB
+
+        return partial(SecureConnection, tls)
 
     def _site(self, listener: Listener, threads: int) -> Site:
         name, port = listener.server_name_and_port
@@ -229,6 +242,7 @@ class Post:
             multithread=threads > 1,
             multiprocess=self.settings.workers.workers > 1,
             errors=self._errors(),
+            scheme=listener.scheme,
         )
         return Site(listener.socket, environ)
 

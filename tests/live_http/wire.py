@@ -9,8 +9,10 @@ import socket
 import struct
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from live import LiveServer, eventually
+from tls_client import TlsClient
 
 PATIENCE = 15.0
 
@@ -34,10 +36,12 @@ class Wire:
 
     def __init__(self, server: LiveServer, receive_buffer: int = 0) -> None:
         if receive_buffer:
-            self.sock = socket.socket()
+            self.sock: Any = socket.socket()
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self.sock.settimeout(PATIENCE)
             self.sock.connect(server.address)
+            if server.secure is not None:
+                self.sock = TlsClient(self.sock, server.secure)
         else:
             self.sock = server.connect(PATIENCE)
         if self.sock.family != socket.AF_UNIX:

@@ -1,0 +1,155 @@
+"""A client connection that speaks TLS: what begins and ends otherwise than on a plain one; the rest is the same.
+
+Whoever speaks plain HTTP to it is told, in plain HTTP, where to go.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from server_core.engine.budget import Budget
+from server_core.engine.connection import Connection
+from server_core.engine.outbox import Outbox, Stream
+from server_core.engine.outlet import ANSWER, NOTHING, PROXY, WRITE
+from server_core.engine.poller import HANGUP
+from server_core.engine.site import Site
+from server_core.engine.transport import SENT_AT_ONCE, NotTLS, Transport
+from server_core.errors import ProtocolError
+from server_core.http.fields import combine
+from server_core.http.head import parse, split_block
+from server_core.http.policy import valid_host
+from server_core.settings import Timeouts
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from server_core.engine.engine import Engine
+
+
+class SecureOutbox(Outbox):
+    """Files are read and encrypted: the kernel cannot send them by itself."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        sock: Stream,
+        memory_limit: int,
+        file_limit: int,
+        timeouts: Timeouts,
+        budget: Budget,
+        away: Callable[[Outbox], AbstractContextManager[None]],
+    ) -> None:
+        super().__init__(sock, memory_limit, file_limit, timeouts, budget, away)
+        # So much may wait in the transport, encrypted, besides what is kept here as it is.
+        budget.take_memory(SENT_AT_ONCE, always=True)
+        self._memory = SENT_AT_ONCE
+
+    def _send_file(self, _to: int, descriptor: int, offset: int, count: int) -> int:
+        data = os.pread(descriptor, min(count, SENT_AT_ONCE), offset)
+        return self._socket.send(data)
+
+
+class SecureConnection(Connection):
+    """``_transport`` is None before TLS begins (the PROXY protocol comes first) and when it has ended."""
+
+    __slots__ = ("_context", "_plain", "_transport")
+
+    _outbox_class = SecureOutbox
+
+    def __init__(
+        self,
+        context: SSLContext,
+        engine: Engine,
+        sock: socket.socket,
+        address: str,
+        port: str,
+        site: Site,
+        now: float,
+    ) -> None:
+        super().__init__(engine, sock, address, port, site, now)
+        self._context = context
+        self._plain = sock
+        self._transport: Transport | None = None
+        if self.state != PROXY:
+            self._secure(b"")
+
+    def _secure(self, received: bytes) -> None:
+        """From here on all goes by the transport.  While it shakes hands, no head of a request has come: so the
+        deadline is that of the head, counted from the accept."""
+        transport = self._transport = Transport(self._plain, self._context, received, self._engine.requeue)
+        self._socket, self._receive, self._send = transport, transport.recv, transport.send
+
+    def _go_plain(self) -> None:
+        """The opposite."""
+        plain = self._plain
+        self._transport = None
+        self._socket, self._receive, self._send = plain, plain.recv, plain.send
+
+    def _begin(self, received: bytes) -> None:
+        self._buffer = NOTHING
+        self._secure(received)
+        self._unread = bool(received)
+
+    def _take(self, mask: int) -> bytes:
+        if self._transport is not None:
+            self._transport.hung_up = mask & HANGUP != 0
+        try:
+            return super()._take(mask)
+        except NotTLS as found:
+            self._go_plain()
+            host = self._host_in(found.begins)
+            advice = f"this port speaks https: https://{host}/" if host else "this port speaks https"
+            self._refuse(ProtocolError(400, "plain HTTP on a port that speaks TLS (certfile)", advice))
+            return b""
+
+    def _host_in(self, begins: bytes) -> str:
+        """The host that a plain request is for, "" unless it can be told for sure."""
+        limits = self._engine.head_limits
+        try:
+            head = parse(begins.decode("latin-1"), limits)
+            host = combine(split_block(head[3], limits)).get("HTTP_HOST", "") if head is not None else ""
+        except ProtocolError:
+            return ""
+        return host if valid_host(host) else ""
+
+    # -- ending
+
+    def cut(self) -> None:
+        """End the connection without the end of the answer, and without a goodbye that would make it look whole."""
+        self._go_plain()
+        super().cut()
+
+    def reset(self) -> None:
+        """End the connection without waiting for anything."""
+        self._go_plain()
+        super().reset()
+
+    def _begin_linger(self) -> None:
+        # What the client still sends is thrown away: nobody needs to decrypt it.
+        if self._parts():
+            super()._begin_linger()
+
+    def _close(self) -> None:
+        if self._outbox is not None:  # another thread may be sending; not after this
+            self._outbox.close()
+            self._outbox = None
+        if self._parts():
+            super()._close()
+
+    def _parts(self) -> bool:
+        """Say goodbye, if TLS is still spoken.  False when that has to wait for a client that takes its answer slowly:
+        then all is done as if the goodbye were the last byte of that answer."""
+        transport = self._transport
+        if transport is not None and not transport.say_goodbye() and self.state in (ANSWER, WRITE):
+            self._keep_alive = False
+            self._kept().add_always(b"?")
+            self._begin_write()
+            self.rest()
+            return False
+        self._go_plain()
+        return True

@@ -1,0 +1,55 @@
+"""Certificates for tests: an authority, what it has signed, keys of several kinds."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+PRIVATE = serialization.PrivateFormat.PKCS8
+
+
+class Authority:
+    """Signs certificates for localhost; ``path`` is what a client has to trust."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / "authority.pem"
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
+        self._certificate = self._sign(name, name, self._key.public_key(), is_authority=True)
+        self.path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+
+    def _sign(self, subject: x509.Name, issuer: x509.Name, key: object, *, is_authority: bool) -> x509.Certificate:
+        now = datetime.now(timezone.utc)
+        ours = self._key.public_key()
+        builder = (
+            x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number())  # type: ignore[arg-type]
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=2))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)  # type: ignore[arg-type]
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ours), critical=False)
+        )
+        if is_authority:
+            usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+            builder = builder.add_extension(usage, critical=True)
+        else:
+            names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return builder.sign(self._key, hashes.SHA256())
+
+    def make(self, name: str, kind: str = "ec", password: bytes = b"", title: str = "localhost") -> tuple[Path, Path]:
+        """NAME.crt and NAME.key; ``kind`` is "ec" or "rsa"."""
+        key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 2048)
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, title)])
+        certificate = self._sign(subject, self._certificate.subject, key.public_key(), is_authority=False)
+        certfile, keyfile = self.directory / f"{name}.crt", self.directory / f"{name}.key"
+        certfile.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        how = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+        keyfile.write_bytes(key.private_bytes(serialization.Encoding.PEM, PRIVATE, how))
+        return certfile, keyfile

@@ -1,0 +1,250 @@
+"""Knows where a certificate comes from, how long it stays the same, and what is said of one that cannot be used."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import ssl
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from certificates import Authority
+from cryptography import x509
+from live import LiveServer, eventually
+from tls_client import TlsClient, trusting
+
+Start = Callable[..., LiveServer]
+COMMAND = [sys.executable, "-m", "server_core"]
+ADHOC = ["--certfile", "adhoc", "--profile", "development", "--no-reload", "-w", "1"]
+
+
+def certificate_of(server: LiveServer) -> bytes:
+    """What a new client is shown, in DER."""
+    with TlsClient(server.connect_plain(), trusting()) as client:
+        return client.tls.getpeercert(binary_form=True) or b""
+
+
+def reload(server: LiveServer, generation: int) -> None:
+    server.signal(signal.SIGHUP)
+    server.read_until(f"Generation {generation} has taken over")
+
+
+class TestAdhoc:
+    @pytest.fixture
+    def cache(self, tmp_path: Path) -> dict[str, str]:
+        """A cache directory of its own."""
+        return {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+
+    def test_it_is_for_this_machine_and_the_hosts_of_bind(self, serve: Start, cache: dict[str, str]):
+        command = [*COMMAND, "-b", "127.0.0.1:0", "-b", "127.0.0.3:0", "-b", "0.0.0.0:0"]
+        server = serve("simple:app", *ADHOC, command=command, env=cache)
+        found = x509.load_der_x509_certificate(certificate_of(server))
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.DNSName) == ["localhost"]
+        assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == [
+            *("127.0.0.1", "::1", "127.0.0.3")
+        ]
+        assert (found.not_valid_after_utc - datetime.now(timezone.utc)).days in (28, 29)
+
+    def test_who_trusts_the_file_that_the_banner_names_trusts_the_server(self, serve: Start, cache: dict[str, str]):
+        server = LiveServer("simple:app", *ADHOC, env=cache)
+        try:
+            server.read_until(r"serves")
+            path = server.read_until(r"certfile adhoc\), until \d{4}-\d\d-\d\d, kept in (\S+): a browser asks")[1]
+            url = re.search(r"on (https://127\.0\.0\.1:\d+)$", server.text, re.MULTILINE)
+            assert url is not None
+            assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+            for one in (url[1], url[1].replace("127.0.0.1", "localhost")):
+                subprocess.run(["curl", "-sSf", "--cacert", path, one], check=True, capture_output=True, timeout=30)
+        finally:
+            server.end()
+
+    def test_reloads_and_new_starts_have_the_same(self, serve: Start, cache: dict[str, str]):
+        server = serve("simple:app", *ADHOC, env=cache)
+        first = certificate_of(server)
+        reload(server, 2)
+        assert certificate_of(server) == first
+        again = serve("simple:app", *ADHOC, env=cache)
+        assert certificate_of(again) == first
+
+    def test_where_nothing_can_be_kept_it_is_the_same_over_reloads(self, serve: Start, tmp_path: Path):
+        (tmp_path / "cache").write_text("this is no directory")
+        server = serve("simple:app", *ADHOC, env={"XDG_CACHE_HOME": str(tmp_path / "cache")})
+        first = certificate_of(server)
+        reload(server, 2)
+        assert certificate_of(server) == first
+        assert "kept in" not in server.text
+        again = serve("simple:app", *ADHOC, env={"XDG_CACHE_HOME": str(tmp_path / "cache")})
+        assert certificate_of(again) != first
+
+    @pytest.mark.parametrize("spoil", ["mode", "link", "text", "end"])
+    def test_a_file_that_is_not_to_be_trusted_is_replaced(
+        self, serve: Start, cache: dict[str, str], tmp_path: Path, spoil: str
+    ):
+        server = serve("simple:app", *ADHOC, env=cache)
+        first = certificate_of(server)
+        server.end()
+        (path,) = (tmp_path / "cache").rglob("*.pem")
+        if spoil == "mode":
+            path.chmod(0o640)
+        elif spoil == "link":
+            path.rename(tmp_path / "elsewhere.pem")
+            path.symlink_to(tmp_path / "elsewhere.pem")
+        else:
+            text = path.read_text()
+            path.write_text("nothing" if spoil == "text" else text[: len(text) // 2])
+        again = serve("simple:app", *ADHOC, env=cache)
+        assert certificate_of(again) != first
+        assert not path.is_symlink()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+    def test_nothing_of_the_key_is_left_in_temporary_files(self, serve: Start, cache: dict[str, str], tmp_path: Path):
+        (tmp_path / "tmp").mkdir()
+        serve("simple:app", *ADHOC, env=cache | {"TMPDIR": str(tmp_path / "tmp")})
+        assert list((tmp_path / "tmp").iterdir()) == []
+
+
+class TestFiles:
+    def test_certificate_and_key_may_be_one_file(self, serve: Start, authority: Authority, tmp_path: Path):
+        certfile, keyfile = authority.make("both", "rsa")
+        both = tmp_path / "both.pem"
+        both.write_bytes(keyfile.read_bytes() + certfile.read_bytes())
+        server = serve("simple:app", "-w", "1", "--cert", str(both))
+        server.secure = trusting(str(authority.path))
+        assert server.get("/").status == 200
+
+    def test_a_renewed_certificate_is_there_after_a_reload(self, serve: Start, authority: Authority, tmp_path: Path):
+        certfile, keyfile = authority.make("renewed")
+        server = serve("simple:app", "-w", "1", "--certfile", str(certfile), "--keyfile", str(keyfile))
+        first = certificate_of(server)
+        authority.make("renewed")
+        assert certificate_of(server) == first
+        reload(server, 2)
+        eventually(lambda: certificate_of(server) != first)  # the old worker takes those who had connected
+
+    def test_a_reload_with_a_broken_one_leaves_the_old_one_serving(
+        self, serve: Start, authority: Authority, tmp_path: Path
+    ):
+        certfile, keyfile = authority.make("broken")
+        server = serve("simple:app", "-w", "1", "--certfile", str(certfile), "--keyfile", str(keyfile))
+        first = certificate_of(server)
+        shutil.copy(authority.make("other")[1], keyfile)
+        server.signal(signal.SIGHUP)
+        server.read_until(r"\(--keyfile\) is not that of the certificate in .*broken\.crt' \(--certfile\)")
+        assert certificate_of(server) == first
+        authority.make("broken")
+        reload(server, 3)
+        eventually(lambda: certificate_of(server) != first)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+    def test_the_key_may_belong_to_root_alone(self, serve: Start, authority: Authority):
+        certfile, keyfile = authority.make("root")
+        keyfile.chmod(0o600)
+        files = ("--certfile", str(certfile), "--keyfile", str(keyfile))
+        server = serve("simple:app", "-w", "1", *files, "-u", "65534", "-g", "65534")
+        (worker,) = server.processes()
+        assert Path(f"/proc/{worker}").stat().st_uid == 65534
+        assert server.get("/").status == 200
+        reload(server, 2)
+        assert server.get("/").status == 200
+
+
+class TestRefusals:
+    @pytest.fixture
+    def files(self, authority: Authority, tmp_path: Path) -> Path:
+        """A directory of certificates and keys, right ones and wrong ones."""
+        for name, options in {"good": {}, "second": {}, "rsa": {"kind": "rsa"}, "secret": {"password": b"x"}}.items():
+            for path in authority.make(name, **options):  # type: ignore[arg-type]
+                shutil.copy(path, tmp_path)
+        good = (tmp_path / "good.crt").read_text()
+        (tmp_path / "spoilt.crt").write_text(good.replace("MII", "M!!"))
+        (tmp_path / "spoilt.pem").write_text(good.replace("MII", "M!!") + (tmp_path / "good.key").read_text())
+        (tmp_path / "text").write_text("Dear authority, please sign this.\n")
+        der = ssl.PEM_cert_to_DER_cert(good)
+        (tmp_path / "good.der").write_bytes(der)
+        os.mkfifo(tmp_path / "pipe")
+        return tmp_path
+
+    NO_PEM = "holds no certificate: it has to be in PEM form, which begins with -----BEGIN CERTIFICATE-----."
+    CASES = {
+        "--cert gone.crt": "certfile: cannot read 'gone.crt' (--certfile): No such file or directory.",
+        "--cert .": "certfile: '.' (--certfile) is no file.",
+        "--cert good.crt --key pipe": "keyfile: 'pipe' (--keyfile) is no file.",
+        "--cert text": f"certfile: 'text' (--certfile) {NO_PEM}",
+        "--cert good.der": f"certfile: 'good.der' (--certfile) {NO_PEM}",
+        "--cert good.key": f"certfile: 'good.key' (--certfile) {NO_PEM}",
+        "--cert good.crt": "certfile: 'good.crt' (--certfile) holds no private key: name the file of the key too "
+        "(keyfile).",
+        "--cert good.crt --key gone.key": "keyfile: cannot read 'gone.key' (--keyfile): No such file or directory.",
+        "--cert good.crt --key good.crt": "keyfile: 'good.crt' (--keyfile) holds no private key: it has to be in PEM "
+        "form.",
+        "--cert good.crt --key second.key": "keyfile: the key in 'second.key' (--keyfile) is not that of the "
+        "certificate in 'good.crt' (--certfile).",
+        "--certfile good.crt --keyfile rsa.key": "keyfile: the key in 'rsa.key' (--keyfile) is not that of the "
+        "certificate in 'good.crt' (--certfile).",
+        "--cert good.crt --key secret.key": "keyfile: the key in 'secret.key' (--keyfile) is encrypted: give one that "
+        "is not (openssl pkey -in KEY -out PLAIN), in a file that nobody else may read.",
+        "--cert spoilt.pem": "certfile: 'spoilt.pem' (--certfile) cannot be used: what is between its lines is "
+        "damaged.",
+        "--cert spoilt.crt --key good.key": "certfile: 'spoilt.crt' (--certfile) with keyfile 'good.key' (--keyfile) "
+        "cannot be used: what is between its lines is damaged.",
+        "--key good.key": "keyfile is given (--keyfile) but certfile is not (default): name the file of its "
+        "certificate too.",
+        "--cert adhoc": "certfile is adhoc (--certfile) but profile is production (default): no client can know whose "
+        "certificate that is; name the files of one that a certificate authority has signed, or set profile to "
+        "development.",
+        "--cert adhoc --key good.key --profile development": "keyfile is given (--keyfile) but certfile is adhoc "
+        "(--certfile), which has a key of its own: leave keyfile out, or name the file of its certificate.",
+    }
+
+    @pytest.mark.parametrize("case", CASES)
+    @pytest.mark.parametrize("check", [[], ["--check-config"]])
+    def test_what_cannot_be_used_is_one_sentence(self, serve: Start, files: Path, case: str, check: list[str]):
+        (files / "here.py").write_text("def app(*_): ...\n")
+        arguments = ["here:app", "-b", "127.0.0.1:0", *case.split(), *check]
+        server = serve(*arguments, command=COMMAND, cwd=files, wait=False)
+        assert server.wait() == 2
+        assert server.text == f"Error: {self.CASES[case]}\n"
+
+    def test_the_origin_may_be_a_file(self, serve: Start, files: Path):
+        (files / "here.py").write_text("def app(*_): ...\n")
+        (files / "serve.toml").write_text('certfile = "gone.crt"\n')
+        server = serve("here:app", "-c", "serve.toml", command=COMMAND, cwd=files, wait=False)
+        assert server.wait() == 2
+        assert "certfile: cannot read 'gone.crt' (certfile in serve.toml): No such file" in server.text
+
+    @pytest.mark.parametrize("check", [[], ["--check-config"]])
+    def test_adhoc_needs_a_library(self, serve: Start, check: list[str]):
+        pretend = "import sys; sys.modules['cryptography'] = None; from server_core.cli import main; main()"
+        server = serve("simple:app", *ADHOC, *check, command=[sys.executable, "-c", pretend], wait=False)
+        assert server.wait() == 2
+        assert server.text == (
+            'Error: certfile adhoc (--certfile) needs cryptography: pip install "prefork-serve[tls]"\n'
+        )
+
+    def test_what_is_right_passes_the_check(self, serve: Start, files: Path, tmp_path: Path):
+        (files / "here.py").write_text("def app(*_): ...\n")
+        for options in (["--cert", "good.crt", "--key", "good.key"], ["--cert", "adhoc", "--profile", "development"]):
+            env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+            server = serve("here:app", "--check-config", *options, command=COMMAND, cwd=files, wait=False, env=env)
+            assert server.wait() == 0
+        assert not (tmp_path / "cache").exists(), "a check makes nothing"
+
+
+def test_without_a_certificate_nobody_pays_for_tls(serve: Start):
+    """The library of ssl is not in the memory of any process of the family."""
+    server = serve("simple:app", "-w", "1")
+    assert server.get("/").status == 200
+    for role in ("arbiter", "forkserver", "worker"):
+        (pid,) = server.processes(role)
+        assert "libssl" not in Path(f"/proc/{pid}/maps").read_text()
+    secure = serve("simple:app", *ADHOC)
+    (pid,) = eventually(secure.processes)
+    assert "libssl" in Path(f"/proc/{pid}/maps").read_text(), "else this test would see nothing"
