@@ -58,7 +58,7 @@ def certificate_for(names: list[str]) -> Adhoc:
     kept = _kept(path)
     if kept is not None:
         return kept
-    pem, until = _make(names)
+    pem, until = make(names)
     return Adhoc(pem, until, path if _keep(path, pem) else "")
 
 
@@ -101,7 +101,7 @@ def _keep(path: str, pem: bytes) -> bool:
     return True
 
 
-def _make(names: list[str]) -> tuple[bytes, datetime]:
+def make(names: list[str]) -> tuple[bytes, datetime]:
     """A key on P-256, and a certificate that it has signed itself (RFC 5280), for a server and nothing else."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization

@@ -74,6 +74,8 @@ FLOORS = (
     Floor("plaintext", GTHREAD, SYNC, 0.95),
     Floor("plaintext", SYNC, "gunicorn sync", 1, of="memory"),
     *(Floor("closing", SYNC, peer, 1) for peer in WSGI_PEERS),
+    *(Floor("tls", SYNC, f"gunicorn {kind}", 1) for kind in ("sync", "gthread", "gevent")),
+    *(Floor("handshakes", SYNC, f"gunicorn {kind}", 1, connections=8) for kind in ("sync", "gthread", "gevent")),
     Floor("logged", SYNC, SYNC, 0.9, against="plaintext"),
     Floor("logged", SYNC, GRANIAN, 1.3),
     *_all_frameworks(),

@@ -14,6 +14,7 @@ SYNC, GTHREAD, GRANIAN = f"{OURS} sync", f"{OURS} gthread", "granian"
 THREADS = 8  # of every threaded server: the same for all, or the comparison says nothing
 BODY = b"Hello, World!"  # what every application in apps/ answers at /
 WAITING = "sleep2"  # the oldest workload whose application waits, so that threads count
+CERTIFICATE, KEY = "certificate.pem", "key.pem"  # of all servers that speak TLS
 ONE_FLEET = 32  # connections at which most workloads are compared and most floors are judged
 
 # What stands in the environment beside our own package.  setuptools is there to build ours; Gunicorn's gevent worker
@@ -44,6 +45,8 @@ class Workload:
     arrivals: int = 0
     half_of: str = ""
     slow_every: int = 0  # so many-th request asks for the slow answer
+    tls: bool = False  # by https
+    handshakes: bool = False  # and each request with a handshake of its own
 
     @property
     def steady(self) -> bool:
@@ -60,6 +63,8 @@ _ALL = (
         "closing", "a new connection for each request", wrk=("-H", "Connection: close"), harmless=("read",),
         without=(BARE,),
     ),
+    Workload("tls", "kept connections by TLS", tls=True),
+    Workload("handshakes", "a whole TLS handshake for each request", connections=(8,), tls=True, handshakes=True),
     Workload("logged", "plaintext with the access log on, to a file", logged=True),
     Workload("flask_hello", "the smallest Flask", "flask_hello", connections=(4, ONE_FLEET, 512)),
     Workload("django_hello", "the smallest Django", "django_hello", connections=(4, ONE_FLEET, 512)),
@@ -95,6 +100,7 @@ class Server:
     quiet: str = ""  # without the access log
     logged: str | None = None  # with the access log
     waiting: str | None = ""  # where the application waits
+    tls: str | None = None  # where https is spoken
     config: str = ""  # a file of its own, to be named in the words as {config}; its gaps are written $(name)
     modules: tuple[str, ...] = ()  # the only ones that it can stand in for; none means that it serves Python
     leaf_is_worker: bool = False  # a process without children is a worker, so memory can be told per worker
@@ -114,6 +120,7 @@ class Server:
             self.name in workload.without
             or (workload.waits and self.waiting is None)
             or (workload.logged and self.logged is None)
+            or (workload.tls and self.tls is None)
             or (workload.workers > 1 and "workers" not in self.command + self.config)
             or (self.modules and workload.module not in self.modules)
         )
@@ -123,10 +130,15 @@ class Server:
     ) -> list[str]:
         """The words that start it; its own files are in the folder: ``config_file`` and ``access_log``."""
         given = given or Workload("", "")
-        extra = (self.logged if given.logged else self.quiet, self.waiting if given.waits else "")
+        extra = (
+            self.logged if given.logged else self.quiet,
+            self.waiting if given.waits else "",
+            self.tls if given.tls else "",
+        )
         words = " ".join(filter(None, (self.command, *extra))).format(
             bind=f"127.0.0.1:{port}", port=port, threads=THREADS, workers=given.workers, environment=environment,
             config=self.config_file(folder), log=self.access_log(folder),
+            certificate=folder / CERTIFICATE, key=folder / KEY,
         ).split()  # fmt: skip
         if self.is_program:
             return words
@@ -155,6 +167,7 @@ def _application(package: str, application: str) -> list[str]:
 
 _SERVE = "prefork-serve -w {workers} -b {bind}"
 _SERVE_LOGGED = "--access-logfile {log}"
+_CERTIFICATE = "--certfile {certificate} --keyfile {key}"
 _GRANIAN = "granian --interface wsgi --workers {workers} --log-level error --host 127.0.0.1 --port {port}"
 _GRANIAN_LOGGED = "--access-log --log-config {config}"
 # Granian has no option for the file: the logger of that name is told by the logging module's own configuration.
@@ -162,6 +175,7 @@ _GRANIAN_CONFIG = """\
 {"handlers": {"console": {"class": "logging.StreamHandler", "formatter": "generic", "stream": "ext://sys.stdout"},
               "access": {"class": "logging.FileHandler", "formatter": "access", "filename": "$(log)"}}}
 """
+_GRANIAN_TLS = "--ssl-certificate {certificate} --ssl-keyfile {key}"
 _GUNICORN = "gunicorn -w {workers} -b {bind} --log-level warning --no-control-socket"
 _GUNICORN_LOGGED = "--access-logfile {log}"
 # Without its HTTP router uWSGI either closes after every answer (http-socket) or, with http11-socket, gives a whole
@@ -199,22 +213,31 @@ http {
 """
 
 SERVERS = (
-    Server(SYNC, OURS, _SERVE, logged=_SERVE_LOGGED, leaf_is_worker=True),
-    Server(GTHREAD, OURS, _SERVE + " -k gthread --threads {threads}", logged=_SERVE_LOGGED, leaf_is_worker=True),
+    Server(SYNC, OURS, _SERVE, logged=_SERVE_LOGGED, tls=_CERTIFICATE, leaf_is_worker=True),
+    Server(
+        GTHREAD, OURS, _SERVE + " -k gthread --threads {threads}",
+        logged=_SERVE_LOGGED, tls=_CERTIFICATE, leaf_is_worker=True,
+    ),
     Server(
         GRANIAN, "granian", _GRANIAN,
-        logged=_GRANIAN_LOGGED, waiting="--blocking-threads {threads}", config=_GRANIAN_CONFIG,
+        logged=_GRANIAN_LOGGED, waiting="--blocking-threads {threads}", tls=_GRANIAN_TLS, config=_GRANIAN_CONFIG,
     ),
     Server(
         "granian 1 thread", "granian", _GRANIAN + " --blocking-threads 1",
         logged=_GRANIAN_LOGGED, waiting=None, config=_GRANIAN_CONFIG,
     ),
-    Server("gunicorn sync", "gunicorn", _GUNICORN + " -k sync", logged=_GUNICORN_LOGGED, leaf_is_worker=True),
+    Server(
+        "gunicorn sync", "gunicorn", _GUNICORN + " -k sync",
+        logged=_GUNICORN_LOGGED, tls=_CERTIFICATE, leaf_is_worker=True,
+    ),
     Server(
         "gunicorn gthread", "gunicorn", _GUNICORN + " -k gthread --threads {threads}",
-        logged=_GUNICORN_LOGGED, leaf_is_worker=True,
+        logged=_GUNICORN_LOGGED, tls=_CERTIFICATE, leaf_is_worker=True,
     ),
-    Server("gunicorn gevent", "gunicorn", _GUNICORN + " -k gevent", logged=_GUNICORN_LOGGED, leaf_is_worker=True),
+    Server(
+        "gunicorn gevent", "gunicorn", _GUNICORN + " -k gevent",
+        logged=_GUNICORN_LOGGED, tls=_CERTIFICATE, leaf_is_worker=True,
+    ),
     Server(
         "uwsgi", "uwsgi", _UWSGI,
         quiet="--disable-logging", logged="--logto {log}", waiting="--threads {threads}", routed=True,

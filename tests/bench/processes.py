@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -40,7 +41,7 @@ STOP_LIMIT = 3.0  # seconds to stop when asked; then it is killed
 _PAUSE = 0.02
 _REST, _MOVED_MB = 2.0, 0.2  # a server that has moved less than that for so many seconds is at rest
 _GLANCE = 0.005  # between two looks at a server that is starting
-_STEADY = Path(__file__).with_name("steady.py")
+_STEADY, _HANDSHAKES = (Path(__file__).with_name(name) for name in ("steady.py", "handshakes.py"))
 _PLAIN = Workload("", "")
 _TICK = os.sysconf("SC_CLK_TCK")
 
@@ -84,6 +85,7 @@ class Running:
     port: int
     keeps_alive: bool
     seconds: float
+    scheme: str = "http"
 
 
 @contextmanager
@@ -119,8 +121,9 @@ def running(
             _await_rest(process, given.workers, log)
             yield Running(server, process.pid, port, True, time.monotonic() - began)
         else:
-            keeps_alive, answered = _await_answer(process, port, log, right or Right())
-            yield Running(server, process.pid, port, keeps_alive, answered - began)
+            scheme = "https" if given.tls else "http"
+            keeps_alive, answered = _await_answer(process, port, log, right or Right(), scheme)
+            yield Running(server, process.pid, port, keeps_alive, answered - began, scheme)
     finally:
         _stop(process)
 
@@ -160,11 +163,13 @@ def _client(
     if arrivals:
         command = [sys.executable, str(_STEADY), str(target.port), f"{arrivals:g}", str(seconds), str(connections),
                    str(given.slow_every)]  # fmt: skip
+    elif given.handshakes:
+        command = [sys.executable, str(_HANDSHAKES), str(target.port), str(seconds), str(connections)]
     else:
         extra = [word.format(apps=bench.apps) for word in given.wrk]
         extra += ["--timeout", f"{given.patience}s"] if given.patience else []
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *extra,
-                   f"http://127.0.0.1:{target.port}{given.path}"]  # fmt: skip
+                   f"{target.scheme}://127.0.0.1:{target.port}{given.path}"]  # fmt: skip
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -174,22 +179,23 @@ def _client(
     ) as process:
         try:
             time.sleep(seconds / 4)
-            # The steady client opens its connections itself, and is itself a newcomer at each request.
-            served = bool(arrivals) or _newcomer_is_served(target.port, patience=given.patience or seconds * 3 / 4)
+            # Our own clients open connections themselves, and are themselves newcomers at each request.
+            own = bool(arrivals) or given.handshakes
+            served = own or _newcomer_is_served(target, patience=given.patience or seconds * 3 / 4)
             balance = _balance(target, given.workers) if given.workers > 1 and not target.server.routed else None
             output, _ = process.communicate(timeout=seconds + START_LIMIT)
         except BaseException:
             process.kill()
             raise
-    told = _parse_steady(output, seconds) if arrivals else parse_wrk(output, given.harmless)
+    told = _parse_own(output, seconds) if own else parse_wrk(output, given.harmless)
     return told if served else replace(told, errors=told.errors | {"newcomer starved": 1}), balance
 
 
-def _parse_steady(output: str, seconds: int) -> Load:
+def _parse_own(output: str, seconds: int) -> Load:
     try:
         told = json.loads(output)
     except ValueError:
-        raise ValueError(f"the steady client ended early: {complaint(output)}") from None
+        raise ValueError(f"the client ended early: {complaint(output)}") from None
     return steady_load(told["fast"], told["slow"], told["errors"], max(told["elapsed"], seconds))
 
 
@@ -211,9 +217,17 @@ def sockets(pid: int) -> set[int]:
     return found
 
 
-def _newcomer_is_served(port: int, patience: float) -> bool:
+def _connection(port: int, scheme: str, patience: float) -> http.client.HTTPConnection:
+    if scheme == "http":
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection("127.0.0.1", port, timeout=patience, context=anybody)
+
+
+def _newcomer_is_served(target: Running, patience: float) -> bool:
     """wrk says nothing of connections that never get an answer; a visitor who comes during the load finds out."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
+    connection = _connection(target.port, target.scheme, patience)
     try:
         connection.request("GET", "/")
         return connection.getresponse().status == 200
@@ -223,14 +237,16 @@ def _newcomer_is_served(port: int, patience: float) -> bool:
         connection.close()
 
 
-def _await_answer(process: subprocess.Popen[bytes], port: int, log: Path, right: Right) -> tuple[bool, float]:
+def _await_answer(
+    process: subprocess.Popen[bytes], port: int, log: Path, right: Right, scheme: str
+) -> tuple[bool, float]:
     """Waits for the first right answer; returns whether a second request went over the same connection, and when."""
     deadline = time.monotonic() + START_LIMIT
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise Failed(f"ended with status {process.returncode} while starting: {_said(log)}")
         with suppress(ConnectionRefusedError, ConnectionResetError, http.client.RemoteDisconnected):
-            return _answers_right(port, max(deadline - time.monotonic(), _PAUSE), right)
+            return _answers_right(_connection(port, scheme, max(deadline - time.monotonic(), _PAUSE)), right)
         time.sleep(_GLANCE)
     raise Failed(f"gave no answer within {START_LIMIT:g} s: {_said(log)}")
 
@@ -251,8 +267,7 @@ def _await_rest(process: subprocess.Popen[bytes], workers: int, log: Path) -> No
     raise Failed(f"did not come to rest within {START_LIMIT:g} s: {_said(log)}")
 
 
-def _answers_right(port: int, patience: float, right: Right) -> tuple[bool, float]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
+def _answers_right(connection: http.client.HTTPConnection, right: Right) -> tuple[bool, float]:
     try:
         _ask(connection, right)
         answered = time.monotonic()
@@ -261,7 +276,7 @@ def _answers_right(port: int, patience: float, right: Right) -> tuple[bool, floa
         second = connection.sock.getsockname() if connection.sock else None
         return first is not None and first == second, answered
     except TimeoutError as error:
-        raise Failed(f"accepted a connection but gave no answer within {patience:.0f} s") from error
+        raise Failed(f"accepted a connection but gave no answer within {connection.timeout:.0f} s") from error
     finally:
         connection.close()
 

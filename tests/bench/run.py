@@ -23,7 +23,7 @@ import report
 from environment import HOME, LOGS, Environment, prepare, tell
 from figures import Fact, Row, pick_cores
 from floors import FLOORS, judge
-from peers import GRANIAN, HALVED, ONE_FLEET, SERVERS, WORKLOADS, Server, Workload, chosen
+from peers import CERTIFICATE, GRANIAN, HALVED, KEY, ONE_FLEET, SERVERS, WORKLOADS, Server, Workload, chosen
 from processes import Bench, Failed, load, running
 
 APPS = Path(__file__).resolve().parent / "apps"
@@ -50,6 +50,8 @@ def main(words: Sequence[str] | None = None) -> int:
         bench = Bench(HOME, APPS, LOGS, server_core, client_core, Path(folder))
         if any(workload.module == "bulk" for workload, _ in loads(options)):
             (bench.files / "large").write_bytes(bytes(LARGE))
+        if any(workload.tls for workload, _ in loads(options)):
+            make_certificate(bench.files)
         rows = measure(bench, environment, servers, options)
         facts = measure_still(bench, environment, servers, options.rounds) if options.still else []
     machine = {
@@ -78,6 +80,15 @@ def tell_all(
             options.chart.write_text(chart.draw(machine, rows))
         else:
             tell(f"no chart is drawn: in this run nothing was measured beside {GRANIAN} that it could show")
+
+
+def make_certificate(folder: Path) -> None:
+    """One for all servers: the kind that the server makes for itself, in two files."""
+    from server_core import adhoc  # here, because this program tells its help and draws its charts everywhere
+
+    key, begin, certificate = adhoc.make([*adhoc.LOCAL])[0].partition(b"-----BEGIN CERTIFICATE-----")
+    (folder / CERTIFICATE).write_bytes(begin + certificate)
+    (folder / KEY).write_bytes(key)
 
 
 def measure(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -32,6 +35,7 @@ from figures import (
     steady_load,
 )
 from floors import FLOORS, PRELOADED, Floor, judge
+from handshakes import visit
 from peers import SERVERS, WAITING, WORKLOADS
 from samples import CLEAN, CLOSING_AND_FAILING, REFUSED, ROLLUP, STAT, STRACE, TCP, TOO_SLOW, a_round, a_row
 from steady import Visitors, complete, schedule
@@ -376,3 +380,27 @@ def test_every_floor_speaks_of_servers_and_workloads_that_are_measured() -> None
 
 def test_no_floor_is_promised_twice() -> None:
     assert len({str(floor) for floor in FLOORS}) == len(FLOORS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark needs Linux")
+def test_each_visitor_by_tls_shakes_hands_anew(tmp_path: Path) -> None:
+    from run import make_certificate
+
+    make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "certificate.pem", tmp_path / "key.pem")
+    visitor = ssl.create_default_context(cafile=str(tmp_path / "certificate.pem"))
+
+    def answer(listener: socket.socket) -> None:
+        for _ in range(3):
+            sock, _ = listener.accept()
+            with context.wrap_socket(sock, server_side=True) as tls:
+                tls.recv(65536)
+                tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as pool:
+        answering = pool.submit(answer, listener)
+        for _ in range(3):
+            visit(visitor, listener.getsockname()[1])
+        answering.result()
+    assert (context.session_stats()["accept_good"], context.session_stats()["hits"]) == (3, 0)

@@ -85,6 +85,17 @@ def test_an_access_log_is_written_only_where_it_is_measured_and_then_to_a_file()
         assert "--disable-logging" not in words
 
 
+def test_every_server_has_the_same_certificate_where_tls_is_measured_and_none_elsewhere() -> None:
+    for server in filter(lambda each: each.takes(WORKLOADS["tls"]), SERVERS):
+        with_tls, without = (
+            " ".join(server.command_line(Path(), 1, "plaintext", WORKLOADS[name], Path("/files")))
+            for name in ("handshakes", "plaintext")
+        )
+        assert "/files/certificate.pem" in with_tls
+        assert "/files/key.pem" in with_tls
+        assert "/files/" not in without.replace("/files/granian.config", "")
+
+
 def test_servers_without_workers_threads_log_or_python_are_left_out_where_these_are_measured() -> None:
     def left_out(workload: str) -> set[str]:
         return {server.name for server in SERVERS if not server.takes(WORKLOADS[workload])}
@@ -92,6 +103,7 @@ def test_servers_without_workers_threads_log_or_python_are_left_out_where_these_
     assert left_out("plaintext") == set()
     assert left_out("closing") == {"bare loop"}
     assert left_out("logged") == {"waitress", "nginx", "bare loop"}
+    assert left_out("tls") == {"granian 1 thread", "uwsgi", "waitress", "nginx", "bare loop"}
     assert left_out("flask_hello") == {"nginx", "bare loop"}
     assert left_out(WAITING) == {"granian 1 thread", "nginx", "bare loop"}
     assert left_out("mixed") == {"granian 1 thread", "nginx", "bare loop", "prefork-serve sync", "gunicorn sync"}
