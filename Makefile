@@ -21,9 +21,10 @@ test: .venv/installed lint types  ## lint, types and the test suite
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
 	@touch $@
 
-test-all: test .venv/browser  ## the same, and what takes longer: a real browser (apt install chromium-driver), other versions
+test-all: test .venv/browser  ## the same, and what takes longer: a real browser (apt install chromium-driver), other versions, the tutorials
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python tests/versions.py
+	$(BIN)/python tests/walkthrough.py
 
 # Building atheris takes a clang with libFuzzer, so only its wheels are taken.
 .venv/fuzz: .venv/installed
