@@ -14,7 +14,7 @@ _DRAWN = "<!-- Drawn by `make docs` from the declarations in the code: change th
 
 def signals_page() -> str:
     """docs/reference/signals.md."""
-    rows = [f"| `{number.name}` | {(change.__doc__ or '').strip()} |" for number, change in SIGNALS.items()]
+    rows = [f"| `{number.name}` | {' '.join((change.__doc__ or '').split())} |" for number, change in SIGNALS.items()]
     return "\n".join(
         [
             _DRAWN,

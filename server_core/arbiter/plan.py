@@ -39,7 +39,8 @@ def _stop(desired: Desired) -> Desired:
 
 
 def _reload(desired: Desired) -> Desired:
-    """Load the application anew and replace the workers one by one."""
+    """Load the application anew and replace the workers one by one. But a server with `reload` whose terminal has been
+    closed ends, as by `SIGTERM`."""
     return desired._replace(reloads=desired.reloads + 1)
 
 
@@ -53,7 +54,7 @@ def _fewer(desired: Desired) -> Desired:
     return desired._replace(workers=max(1, desired.workers - 1))
 
 
-#: What each signal to the arbiter changes; the docstrings are what the manual says of them.
+#: What each signal to the arbiter changes; the docstrings are what the manual says of them, in Markdown.
 SIGNALS: dict[signal.Signals, Callable[[Desired], Desired]] = {
     signal.SIGTERM: _drain,
     signal.SIGINT: _drain,
