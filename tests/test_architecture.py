@@ -43,6 +43,7 @@ server_core.http.framing
 server_core.http.forwarded
 server_core.http.proxy_protocol
 server_core.http.response
+server_core.http.ranges
 server_core.http.pages
 
 server_core.exchange
@@ -63,6 +64,7 @@ server_core.gateway.dotenv
 server_core.gateway.loader
 server_core.gateway.environ
 server_core.gateway.mount
+server_core.gateway.static_files
 server_core.gateway.static
 server_core.gateway.leftovers
 server_core.gateway.wsgi
@@ -167,7 +169,7 @@ ALLOWED_IMPURITY = {("server_core.arbiter.plan", "signal")}
 ONLY_IN = {
     "watchfiles": {"server_core.reload.watcher"},
     "pytest": {"server_core.pytest_plugin"},
-    "whitenoise": {"server_core.gateway.static"},
+    "whitenoise": {"server_core.gateway.static_files"},
     "setproctitle": {"server_core.process"},
     "cryptography": {"server_core.adhoc"},
     "ssl": {"server_core.tls", "server_core.engine.transport"},

@@ -83,6 +83,12 @@ def test_a_file_that_the_client_has_is_not_sent_again(server: LiveServer) -> Non
         ("bytes=7-", "789", "7-9"),
         ("bytes=-2", "89", "8-9"),
         ("bytes=5-99", "56789", "5-9"),
+        ("bytes=0-0", "0", "0-0"),
+        ("bytes=4-4", "4", "4-4"),
+        ("bytes=9-", "9", "9-9"),
+        ("bytes=-1", "9", "9-9"),
+        ("bytes=-99", TEXT, "0-9"),
+        ("Bytes=2-4", "234", "2-4"),
     ],
 )
 def test_a_part_of_a_file_can_be_asked_for(server: LiveServer, asked: str, got: str, told: str) -> None:
@@ -92,13 +98,49 @@ def test_a_part_of_a_file_can_be_asked_for(server: LiveServer, asked: str, got: 
     assert answer.headers["content-length"] == str(len(got))
 
 
-def test_a_part_that_is_not_there_is_416(server: LiveServer) -> None:
-    answer = server.get("/static/deep/text.txt", range="bytes=10-20")
-    assert answer.status == 416
+@pytest.mark.parametrize("asked", ["bytes=10-20", "bytes=10-", "bytes=10-10", "bytes=-0"])
+def test_a_part_that_is_not_there_is_416(server: LiveServer, asked: str) -> None:
+    answer = server.get("/static/deep/text.txt", range=asked)
+    assert (answer.status, answer.body) == (416, b"")
     assert answer.headers["content-range"] == "bytes */10"
 
 
-@pytest.mark.parametrize("asked", ["bytes=1-2,4-5", "lines=1-2", "bytes=a-b", "nonsense"])
+def test_a_part_of_what_lies_compressed_is_a_part_of_that(server: LiveServer) -> None:
+    answer = server.get("/static/style.css", range="bytes=0-0", accept_encoding="br")
+    assert (answer.status, answer.body) == (206, b"a")
+    assert answer.headers["content-range"] == "bytes 0-0/20"
+    assert answer.headers["content-encoding"] == "br"
+
+
+def test_parts_are_for_get_alone(server: LiveServer) -> None:
+    for asked in ("bytes=2-4", "bytes=10-"):
+        answer = server.get("/static/deep/text.txt", "HEAD", range=asked)
+        assert (answer.status, answer.headers["content-length"]) == (200, "10")
+        assert "content-range" not in answer.headers
+
+
+def test_a_connection_goes_on_after_a_part(server: LiveServer) -> None:
+    request = "GET /static/deep/text.txt HTTP/1.1\r\nHost: x\r\n{}\r\n"
+    fields = ["Range: bytes=-1\r\n", "Range: bytes=10-\r\n", "Range: bytes=0-0\r\n", "Connection: close\r\n"]
+    answers = server.raw("".join(map(request.format, fields)).encode())
+    assert re.findall(rb"HTTP/1.1 ([0-9]+)", answers) == [b"206", b"416", b"206", b"200"]
+    assert answers.endswith(TEXT.encode())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "bytes=1-2,4-5",
+        "lines=1-2",
+        "bytes=a-b",
+        "nonsense",
+        "bytes=5-2",
+        "bytes=--1",
+        "bytes=-",
+        "bytes=1",
+        "bytes=+1-2",
+    ],
+)
 def test_a_range_that_is_not_understood_gets_the_whole(server: LiveServer, asked: str) -> None:
     answer = server.get("/static/deep/text.txt", range=asked)
     assert (answer.status, answer.text) == (200, TEXT)

@@ -1,0 +1,45 @@
+"""WhiteNoise's files, where its answers are not what we want: ranges, and files that cannot be read or are gone.
+
+The only file that imports WhiteNoise; what is served, and below which paths, is not its business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from whitenoise import WhiteNoise
+
+from server_core.gateway.environ import Environ
+from server_core.http.ranges import part_asked_for
+
+
+class Files(WhiteNoise):  # type: ignore[misc]  # it has no types
+    """``application``, with the files that were added.  Methods without a leading underscore are WhiteNoise's."""
+
+    def serve(self, static_file: Any, environ: Environ, start_response: Any) -> Iterable[bytes]:
+        """Answer a request for a file."""
+        response = static_file.get_response(environ["REQUEST_METHOD"], _without(environ, "HTTP_RANGE"))
+        status, headers, file = response.status, list(response.headers), response.file
+        if file is not None and "HTTP_RANGE" in environ:
+            # If-Range is not compared: the whole is always right (RFC 9110, 14.2).  There are no parts for HEAD, and
+            # no file either.
+            size = int(dict(headers)["Content-Length"])
+            part = None if "HTTP_IF_RANGE" in environ else part_asked_for(environ["HTTP_RANGE"], size)
+            if part:
+                status = HTTPStatus.PARTIAL_CONTENT
+                headers = [header for header in headers if header[0] != "Content-Length"]
+                headers.append(("Content-Range", f"bytes {part[0]}-{part[-1]}/{size}"))
+                headers.append(("Content-Length", str(len(part))))  # the server sends no more than that
+                file.seek(part[0])
+            elif part is not None:
+                status, headers = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, [("Content-Range", f"bytes */{size}")]
+                file.close()
+                file = None
+        start_response(f"{status.value} {status.phrase}", headers)
+        return environ["wsgi.file_wrapper"](file) if file is not None else []
+
+
+def _without(environ: Environ, name: str) -> Environ:
+    return {key: value for key, value in environ.items() if key != name}
