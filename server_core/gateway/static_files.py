@@ -19,12 +19,16 @@ class Files(WhiteNoise):  # type: ignore[misc]  # it has no types
     """``application``, with the files that were added.  Methods without a leading underscore are WhiteNoise's."""
 
     def serve(self, static_file: Any, environ: Environ, start_response: Any) -> Iterable[bytes]:
-        """Answer a request for a file."""
-        response = static_file.get_response(environ["REQUEST_METHOD"], _without(environ, "HTTP_RANGE"))
+        """Answer a request for a file; when it has gone since it was looked for, that is the application's to do."""
+        response = _open(static_file, environ)
+        if response is None:
+            return self.application(environ, start_response)  # type: ignore[no-any-return]
         status, headers, file = response.status, list(response.headers), response.file
-        if file is not None and "HTTP_RANGE" in environ:
-            # If-Range is not compared: the whole is always right (RFC 9110, 14.2).  There are no parts for HEAD, and
-            # no file either.
+        if file is not None and environ["REQUEST_METHOD"] == "HEAD":
+            file.close()
+            file = None
+        if file is not None and "HTTP_RANGE" in environ:  # RFC 9110, 14.2: HEAD has no parts
+            # If-Range is not compared: the whole is always right.
             size = int(dict(headers)["Content-Length"])
             part = None if "HTTP_IF_RANGE" in environ else part_asked_for(environ["HTTP_RANGE"], size)
             if part:
@@ -41,5 +45,14 @@ class Files(WhiteNoise):  # type: ignore[misc]  # it has no types
         return environ["wsgi.file_wrapper"](file) if file is not None else []
 
 
-def _without(environ: Environ, name: str) -> Environ:
-    return {key: value for key, value in environ.items() if key != name}
+def _open(static_file: Any, environ: Environ) -> Any:
+    """WhiteNoise's answer to a request without a range, None when the file is not there (any more)."""
+    # For HEAD it would not open the file, and not notice.
+    method = environ["REQUEST_METHOD"].replace("HEAD", "GET")
+    fields = {key: value for key, value in environ.items() if key != "HTTP_RANGE"}
+    for encodings in (fields.get("HTTP_ACCEPT_ENCODING", ""), ""):  # what lies compressed beside it may have gone alone
+        try:
+            return static_file.get_response(method, fields | {"HTTP_ACCEPT_ENCODING": encodings})
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
+            pass
+    return None

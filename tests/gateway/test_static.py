@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -247,6 +248,42 @@ def test_a_file_that_is_added_later_is_served_in_development(
     assert server.get("/static/new.txt").text == ("new" if is_found else "the application")
     (tmp_path / "public" / "new.txt").write_text("newer")
     assert server.get("/static/new.txt").text == ("newer" if is_found else "the application")
+
+
+@pytest.mark.parametrize("profile", ["production", "development"])
+def test_a_file_that_has_gone_is_the_applications(tmp_path: Path, serve: Any, profile: str) -> None:
+    (tmp_path / "mine.py").write_text(APP)
+    (tmp_path / "public" / "deep").mkdir(parents=True)
+    files = [tmp_path / "public" / "a.txt", tmp_path / "public" / "deep" / "b.txt", tmp_path / "public" / "c.txt"]
+    for file in files:
+        file.write_text(TEXT)
+    arguments = ("-w", "1", "--profile", profile, "--no-reload", "--static-mount", "/static/=public")
+    server = serve(*arguments, "mine:app", cwd=tmp_path)
+    paths = ["/static/a.txt", "/static/deep/b.txt", "/static/c.txt"]
+    assert [server.get(path).text for path in paths] == [TEXT] * 3
+    files[0].unlink()
+    shutil.rmtree(files[1].parent)
+    files[1].parent.write_text("a file by now")
+    files[2].unlink()
+    files[2].mkdir()
+    for path in paths:
+        assert is_the_applications(server.get(path)), path
+        assert is_the_applications(server.get(path, range="bytes=1-2")), path
+        assert server.get(path, "HEAD").headers["content-type"] == "text/plain", "GET has it from the application"
+    assert "Error" not in server.text
+
+
+def test_what_lay_compressed_beside_a_file_may_go(tmp_path: Path, serve: Any) -> None:
+    (tmp_path / "mine.py").write_text(APP)
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public" / "a.txt").write_text(TEXT)
+    (tmp_path / "public" / "a.txt.gz").write_bytes(b"gz")
+    server = serve("--static-mount", "/static/=public", "mine:app", cwd=tmp_path)
+    assert server.get("/static/a.txt", accept_encoding="gzip").body == b"gz"
+    (tmp_path / "public" / "a.txt.gz").unlink()
+    answer = server.get("/static/a.txt", accept_encoding="gzip", range="bytes=1-2")
+    assert (answer.status, answer.text) == (206, "12")
+    assert "content-encoding" not in answer.headers
 
 
 def test_a_directory_that_is_not_there_is_told_and_the_others_are_served(folder: Path, serve: Any) -> None:
