@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from server_core.errors import AppLoadError, ConfigError
@@ -14,6 +14,9 @@ from server_core.gateway.loader import Application
 
 #: whether the file at a path, served at a URL, will never be another one
 IsImmutable = Callable[[str, str], bool]
+
+#: so many files that cannot be read are named
+MOST_NAMED = 5
 
 
 def is_installed() -> bool:
@@ -44,8 +47,8 @@ def with_files(
     *,
     fresh: bool,
     is_immutable: IsImmutable | None,
-) -> Application:
-    """``application``, with the files of directories below paths of URLs ("/static/").
+) -> tuple[Application, list[Finding]]:
+    """``application``, with the files of directories below paths of URLs ("/static/"), and which of them are left out.
 
     With ``fresh`` files are looked for at each request, otherwise once, now.  A directory that does not exist is left
     out.  Raises AppLoadError for one that cannot be read.
@@ -66,7 +69,7 @@ def with_files(
             raise AppLoadError(f"static_mounts: {error.filename or directory} cannot be read: {error.strerror}")
         served.append(url)
     if not served:
-        return application
+        return application, []
     below = tuple(served)
 
     def answer(environ: Environ, start_response: Any) -> Iterable[bytes]:
@@ -75,4 +78,15 @@ def with_files(
             return application(environ, start_response)  # type: ignore[no-any-return]
         return files(environ, start_response)  # type: ignore[no-any-return]
 
-    return answer
+    return answer, list(_unreadable(files.left_out))
+
+
+def _unreadable(left_out: Mapping[str, str]) -> Iterator[Finding]:
+    if left_out:
+        named = ", ".join(f"{path!r} ({why})" for path, why in sorted(left_out.items())[:MOST_NAMED])
+        more = f" and {len(left_out) - MOST_NAMED} more" if len(left_out) > MOST_NAMED else ""
+        yield Finding(
+            "serve.W013",
+            f"Files to be served (static_mounts) that cannot be read are left out: {named}{more}. Mend or remove them, "
+            "and reload.",
+        )

@@ -5,18 +5,35 @@ The only file that imports WhiteNoise; what is served, and below which paths, is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
 from whitenoise import WhiteNoise
 
 from server_core.gateway.environ import Environ
+from server_core.gateway.loader import Application
 from server_core.http.ranges import part_asked_for
 
 
 class Files(WhiteNoise):  # type: ignore[misc]  # it has no types
-    """``application``, with the files that were added.  Methods without a leading underscore are WhiteNoise's."""
+    """``application``, with the files that were added; the methods are WhiteNoise's.
+
+    ``left_out`` are those that were found and cannot be served: why, by their paths.
+    """
+
+    def __init__(self, application: Application, **options: object) -> None:
+        super().__init__(application, **options)
+        self.left_out: dict[str, str] = {}
+
+    def update_files_dictionary(self, root: str, prefix: str) -> None:
+        """Add the files of a directory.  Raises OSError when it cannot be read."""
+        found = dict(_files_below(root, self.left_out))
+        for path in found:
+            self.add_file_to_dictionary(prefix + path[len(root) :], path, stat_cache=found)
 
     def serve(self, static_file: Any, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Answer a request for a file; when it has gone since it was looked for, that is the application's to do."""
@@ -43,6 +60,34 @@ class Files(WhiteNoise):  # type: ignore[misc]  # it has no types
                 file = None
         start_response(f"{status.value} {status.phrase}", headers)
         return environ["wsgi.file_wrapper"](file) if file is not None else []
+
+
+def _files_below(
+    directory: str, left_out: dict[str, str], above: tuple[tuple[int, int], ...] = ()
+) -> Iterator[tuple[str, os.stat_result]]:
+    """All files that can be served, with their status; the others are added to ``left_out``.
+
+    ``above`` are device and number of the directories on the way here: a link may lead back to one of them.
+    """
+    status = os.stat(directory)
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        left_out[directory] = "it leads to a directory that holds it"
+        return
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            try:
+                status = entry.stat()
+                if stat.S_ISDIR(status.st_mode):
+                    yield from _files_below(entry.path, left_out, (*above, here))
+                elif not stat.S_ISREG(status.st_mode):
+                    left_out[entry.path] = "it is neither file nor directory"
+                elif not os.access(entry.path, os.R_OK):
+                    left_out[entry.path] = os.strerror(errno.EACCES)
+                else:
+                    yield entry.path, status
+            except OSError as error:
+                left_out[entry.path] = str(error.strerror)
 
 
 def _open(static_file: Any, environ: Environ) -> Any:

@@ -27,7 +27,7 @@ from server_core.engine.engine import Engine
 from server_core.engine.site import Site
 from server_core.errors import AppLoadError
 from server_core.gateway.environ import base_environ
-from server_core.gateway.inspection import judge
+from server_core.gateway.inspection import Finding, judge
 from server_core.gateway.loader import AppSpec, Loaded
 from server_core.gateway.mount import inside, mounted
 from server_core.gateway.static import missing, with_files
@@ -87,22 +87,24 @@ def bring_in(spec: AppSpec, settings: Settings, reports: int, log: Logger, *, lo
     loaded = spec.load(settings)
     join_project(log)
     paths = settings.paths
+    application, left_out = loaded.application, list[Finding]()
+    if paths.static:
+        # Frameworks write the path that the application is mounted on into the URLs of its files.
+        mounts = [(inside(url, paths.script_name), directory) for url, directory in paths.static_mounts]
+        fresh = settings.profile.develops
+        application, left_out = with_files(application, mounts, fresh=fresh, is_immutable=loaded.is_immutable)
     if settings.profile.checks and look_over:
         found = loaded.findings()
         if paths.static:
             told = "".join(finding.text for finding in found)  # the framework may have said it in its own words
             found += missing((url, directory) for url, directory in paths.static_mounts if directory not in told)
+        found += left_out
         words = judge(found, settings.profile)
         if words:
             report(reports, finding=words)
     if settings.development.reload:
         for directory, pattern in loaded.places:
             report(reports, place=directory, pattern=pattern)
-    application = loaded.application
-    if paths.static:
-        # Frameworks write the path that the application is mounted on into the URLs of its files.
-        mounts = [(inside(url, paths.script_name), directory) for url, directory in paths.static_mounts]
-        application = with_files(application, mounts, fresh=settings.profile.develops, is_immutable=loaded.is_immutable)
     return replace(loaded, application=mounted(application, paths.script_name))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
 import shutil
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -294,22 +296,88 @@ def test_a_directory_that_is_not_there_is_told_and_the_others_are_served(folder:
     assert is_the_applications(server.get("/none/a.txt"))
 
 
-def test_a_directory_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
+#: who cannot read everything
+SOMEBODY = ("--user", "nobody") if os.geteuid() == 0 else ()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """An application, and a file beside it, that every user can read; the directories of pytest are closed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        (folder / "mine.py").write_text(APP)
+        (folder / "public" / "deep").mkdir(parents=True)
+        (folder / "public" / "deep" / "text.txt").write_text(TEXT)
+        yield folder
+
+
+def test_a_directory_that_cannot_be_read_is_one_sentence(open_folder: Path) -> None:
+    (open_folder / "public").chmod(0o311)
+    status, text = run([*COMMAND, *SOMEBODY, "--static-mount", "/static/=public", "mine:app"], open_folder)
+    (open_folder / "public").chmod(0o755)
+    assert status == 4
+    assert re.search(rf"Error: static_mounts: {open_folder}/public/ cannot be read: Permission denied\n$", text), text
+
+
+def test_what_cannot_be_read_is_left_out_and_told(open_folder: Path, serve: Any) -> None:
+    public = open_folder / "public"
+    (public / "broken.css").symlink_to(public / "nowhere")
+    (public / "endless").symlink_to(public / "endless")
+    (public / "mine.txt").write_text("nobody else's")
+    (public / "mine.txt").chmod(0)
+    (public / "locked").mkdir()
+    (public / "locked").chmod(0)
+    (public / "deep" / "up").symlink_to(public)
+    (public / "deep" / "again").symlink_to(public)
+    arguments = (*SOMEBODY, "-w", "1", "--static-mount", "/static/=public")
+    try:
+        server = serve(*arguments, "mine:app", cwd=open_folder)
+        status, text = run([*COMMAND, *arguments, "--strict", "--check-config", "mine:app"], open_folder)
+    finally:
+        (public / "locked").chmod(0o755)
+    words = (
+        "serve.W013: Files to be served (static_mounts) that cannot be read are left out: "
+        f"'{public}/broken.css' (No such file or directory), '{public}/deep/again' (it leads to a directory that holds "
+        f"it), '{public}/deep/up' (it leads to a directory that holds it), '{public}/endless' (Too many levels of "
+        f"symbolic links), '{public}/locked' (Permission denied) and 1 more. Mend or remove them, and reload.\n"
+    )
+    assert server.text.count(words) == 1, server.text
+    assert (status, words in text) == (4, True), "strict refuses"
+    assert server.get("/static/deep/text.txt").text == TEXT
+    for path in ("broken.css", "mine.txt", "endless", "deep/up/deep/text.txt"):
+        assert is_the_applications(server.get(f"/static/{path}")), path
+
+
+def test_what_is_no_file_is_left_out(tmp_path: Path, serve: Any) -> None:
     (tmp_path / "mine.py").write_text(APP)
     (tmp_path / "public").mkdir()
-    loop = tmp_path / "public" / "loop"
-    loop.symlink_to(loop)  # not even root can read it
-    status, text = run([*COMMAND, "--static-mount", "/static/=public", "mine:app"], tmp_path)
-    assert status == 4
-    assert re.search(rf"Error: static_mounts: {loop} cannot be read: Too many levels of symbolic links\n$", text), text
+    (tmp_path / "public" / "a.txt").write_text(TEXT)
+    os.mkfifo(tmp_path / "public" / "pipe.txt")
+    server = serve("--static-mount", "/static/=public", "mine:app", cwd=tmp_path)
+    assert (
+        "serve.W013: Files to be served (static_mounts) that cannot be read are left out: "
+        f"'{tmp_path}/public/pipe.txt' (it is neither file nor directory). Mend" in server.text
+    )
+    assert server.get("/static/a.txt").text == TEXT
+
+
+def test_a_directory_may_be_reached_in_two_ways(tmp_path: Path, serve: Any) -> None:
+    (tmp_path / "mine.py").write_text(APP)
+    (tmp_path / "public" / "deep").mkdir(parents=True)
+    (tmp_path / "public" / "deep" / "a.txt").write_text(TEXT)
+    (tmp_path / "public" / "too").symlink_to(tmp_path / "public" / "deep")
+    server = serve("--static-mount", "/static/=public", "mine:app", cwd=tmp_path)
+    assert server.get("/static/deep/a.txt").text == server.get("/static/too/a.txt").text == TEXT
+    assert "serve.W013" not in server.text
 
 
 def test_without_mounts_nothing_is_called_in_between(tmp_path: Path) -> None:
     def app(environ: object, start_response: object) -> list[bytes]:
         return []
 
-    assert with_files(app, [], fresh=False, is_immutable=None) is app
-    assert with_files(app, [("/static/", str(tmp_path / "nowhere"))], fresh=False, is_immutable=None) is app
+    for mounts in ([], [("/static/", str(tmp_path / "nowhere"))]):
+        assert with_files(app, mounts, fresh=False, is_immutable=None) == (app, [])
 
 
 def test_without_whitenoise_a_mount_is_refused_in_one_sentence(folder: Path, tmp_path: Path) -> None:
