@@ -71,10 +71,9 @@ def _zone(settings: Any) -> object:
 
 
 def _static(settings: Any) -> object:
-    """STATIC_URL on STATIC_ROOT, in production and where no middleware does the same."""
+    """STATIC_URL on STATIC_ROOT, where no middleware does the same."""
     if (
-        settings.DEBUG
-        or not is_installed()
+        not is_installed()
         or not settings.STATIC_ROOT
         or not any(str(app).startswith("django.contrib.staticfiles") for app in settings.INSTALLED_APPS)
         or any(str(name).startswith(STATIC_MIDDLEWARE) for name in settings.MIDDLEWARE)
@@ -111,10 +110,11 @@ TABLE: tuple[Translation, ...] = (
     Translation(
         "STATIC_ROOT",
         "static_mounts",
-        "`STATIC_URL` is served from there in production, unless WhiteNoise or ServeStatic is in `MIDDLEWARE`, or the "
-        "project's own code is in there; in development the finders serve it",
+        "`STATIC_URL` is served from there, unless WhiteNoise or ServeStatic is in `MIDDLEWARE`, or the project's own "
+        "code is in there; in debug mode only with the profile production, as in development the finders serve it",
         "what `collectstatic` has collected is public, and needs no web server in front",
         _static,
+        only_in=lambda settings: "production" if settings.DEBUG else "",
     ),
     Translation(
         "STATIC_URL",

@@ -26,10 +26,14 @@ PRECEDENCE = (FRAMEWORK, FILE, ENVIRONMENT, COMMAND_LINE)
 
 @dataclass(frozen=True)
 class Given:
-    """A raw value that somebody wrote, and where, in words for a person: "--workers", "workers in serve.toml"."""
+    """A raw value that somebody wrote, and where, in words for a person: "--workers", "workers in serve.toml".
+
+    With ``only_in`` it counts in that profile alone.
+    """
 
     value: object
     origin: str
+    only_in: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,15 +67,18 @@ def resolve(layers: Iterable[Layer]) -> Resolved:
     Of two layers with the same name the later wins.  Raises ConfigError for the first name that is no setting, value
     that is wrong (in a lower layer too: it would surprise on another day) or pair of settings that contradict.
     """
+    layers = sorted(layers, key=lambda layer: PRECEDENCE.index(layer.name))
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for layer in sorted(layers, key=lambda layer: PRECEDENCE.index(layer.name)):
+    profile = _profile(layers)
+    for layer in layers:
         for name, given in layer.values.items():
             setting = SETTINGS.get(name)
             if setting is None:
                 raise no_such_setting(given.origin, name)
-            values[name] = _judge(setting, given)
-            origins[name] = given.origin
+            value = _judge(setting, given)
+            if given.only_in in ("", profile):
+                values[name], origins[name] = value, given.origin
     for name, setting in SETTINGS.items():
         if name not in values:
             values[name], origins[name] = setting.default()
@@ -85,6 +92,12 @@ def resolve(layers: Iterable[Layer]) -> Resolved:
     for rule in RULES:
         settings = rule(settings, origins)
     return Resolved(settings, origins)
+
+
+def _profile(layers: Iterable[Layer]) -> object:
+    """The profile that counts; what other settings are may depend on it."""
+    said = [layer.values["profile"] for layer in layers if "profile" in layer.values]
+    return _judge(SETTINGS["profile"], said[-1]) if said else SETTINGS["profile"].default()[0]
 
 
 def _judge(setting: Setting, given: Given) -> object:
@@ -111,12 +124,12 @@ def _portable(name: str, given: Given) -> list[object]:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
         raise ConfigError(f"{name}: {quote(value)} ({given.origin}) is no value that a setting can have.")
-    return [value, given.origin]
+    return [value, given.origin, given.only_in]
 
 
 def from_json(text: str) -> list[Layer]:
     """The layers that ``to_json`` made the text of."""
     return [
-        Layer(layer["name"], {name: Given(value, origin) for name, (value, origin) in layer["values"].items()})
+        Layer(layer["name"], {name: Given(*given) for name, given in layer["values"].items()})
         for layer in json.loads(text)
     ]

@@ -23,7 +23,8 @@ class Translation:
     ``theirs`` is the framework's setting, ``ours`` one of the server's, or in words what it has an effect on.
     ``rule`` says what becomes of the value and ``reason`` why.  ``read`` takes the framework's configuration and
     returns a raw value for our setting, None where the row says nothing; a row without it is heeded elsewhere.
-    ``origin`` is for a value that is not where the others are.
+    ``origin`` is for a value that is not where the others are.  ``only_in`` takes the configuration, too, and names the
+    profile in which the value counts, "" for both.
     """
 
     theirs: str
@@ -32,6 +33,7 @@ class Translation:
     reason: str
     read: Callable[[Any], object | None] | None = None
     origin: str = ""
+    only_in: Callable[[Any], str] = lambda config: ""
 
 
 def translated(table: Iterable[Translation], config: Any, where: str) -> Layer:
@@ -50,7 +52,7 @@ def translated(table: Iterable[Translation], config: Any, where: str) -> Layer:
         except Exception as error:
             raise ConfigError(f"{row.ours}: {origin} cannot be read: {type(error).__name__}: {error}")
         if value is not None:
-            values[row.ours] = Given(value, origin)
+            values[row.ours] = Given(value, origin, row.only_in(config))
     return Layer(FRAMEWORK, values)
 
 

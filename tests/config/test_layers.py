@@ -99,6 +99,17 @@ def test_threads_without_a_choice_of_class_mean_gthread() -> None:
     assert resolved.origins["worker_class"] == "threads > 1"
 
 
+@pytest.mark.parametrize("profile", ["production", "development"])
+def test_a_value_may_count_in_one_profile_alone(profile: str) -> None:
+    only = Layer(FRAMEWORK, {"workers": Given(7, "THEIRS", "production"), "profile": Given("development", "DEBUG")})
+    resolved = resolve(from_json(to_json([only, layer(COMMAND_LINE, profile=profile)])))
+    assert (resolved.origins["workers"] == "THEIRS") is (profile == "production")
+    assert (resolved.settings.workers.workers == 7) is (profile == "production")
+    assert resolve([only]).settings.workers.workers == 1, "the highest layer that says it decides, this one too"
+    wrong = Layer(FRAMEWORK, {"workers": Given("many", "THEIRS", "production")})
+    assert refusal(wrong, layer(COMMAND_LINE, profile="development")).startswith('workers: "many" (THEIRS)')
+
+
 @pytest.mark.parametrize(("threads", "chosen"), [(1, "sync"), (4, "gthread"), (4, "gevent")])
 def test_a_chosen_class_is_left_alone_where_it_fits(threads: int, chosen: str) -> None:
     resolved = from_command_line(threads=threads, worker_class=chosen)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from live import COMMAND, eventually
-from projects import FLASK, MANAGE_SERVE, copy_of, edit, run
+from projects import FLASK, MANAGE_SERVE, copy_of, edit, manage, run
 
 ANYWHERE = ("--bind", "127.0.0.1:0")
 COUNT = """
@@ -69,6 +69,34 @@ def test_a_django_project_in_debug_mode_can_be_served_as_in_production(tmp_path,
     assert "Profile production, because of --profile.\n" in server.text
     assert "security.W018: You should not have DEBUG set to True in deployment." in server.text
     assert not server.processes("watcher")
+
+
+@pytest.mark.parametrize("asked", [["--profile", "production"], []], ids=["command line", "SERVE"])
+def test_a_django_project_in_debug_mode_serves_in_production_what_was_collected(tmp_path, serve, asked):
+    pytest.importorskip("django")
+    pytest.importorskip("whitenoise")
+    shop = copy_of("django_shop", tmp_path)
+    if not asked:
+        with (shop / "shop_site" / "settings.py").open("a") as file:
+            file.write('SERVE["profile"] = "production"\n')
+    assert manage(shop, "collectstatic", "--no-input", "--verbosity", "0")[0] == 0
+    (shop / "shop" / "static" / "shop" / "shop.css").write_text("what no finder should find")
+    server = serve(command=[*MANAGE_SERVE, *ANYWHERE, *asked], cwd=shop, env={"DJANGO_DEBUG": "1"})
+    assert "Dresses the whole shop" in server.get("/static/shop/shop.css").text
+    assert "serve.W006" not in server.text
+    edit(shop / "shop_site" / "settings.py", "STATIC_ROOT =", "OTHER_ROOT =")
+    server = serve(command=[*MANAGE_SERVE, *ANYWHERE, *asked], cwd=shop, env={"DJANGO_DEBUG": "1"})
+    assert "serve.W004: STATIC_ROOT is not set" in server.text
+    assert server.get("/static/shop/shop.css").status == 404
+
+
+def test_a_django_project_in_debug_mode_serves_in_development_what_the_finders_find(tmp_path, serve):
+    pytest.importorskip("django")
+    shop = copy_of("django_shop", tmp_path)
+    assert manage(shop, "collectstatic", "--no-input", "--verbosity", "0")[0] == 0
+    edit(shop / "shop" / "static" / "shop" / "shop.css", "Dresses", "Adorns")
+    server = serve(command=[*MANAGE_SERVE, *ANYWHERE], cwd=shop, env={"DJANGO_DEBUG": "1"})
+    assert "Adorns the whole shop" in server.get("/static/shop/shop.css").text
 
 
 def test_a_django_project_can_be_developed_without_debug_mode(tmp_path, serve):
