@@ -25,20 +25,20 @@ def inspect(app: Any, settings: Settings) -> Iterator[Finding]:
             "out.",
         )
     elif app.debug and not settings.profile.develops:
-        yield Finding("serve.W002", "Debug mode is on in production (profile): leave --debug out.")
+        yield Finding("serve.W014", "Debug mode is on in production (profile): leave --debug out.")
     if settings.profile.develops:
         return
     secret = app.config.get("SECRET_KEY")
     if isinstance(secret, str | bytes) and secret and (len(secret) < LEAST_SECRET or _is_example(secret)):
         yield Finding(
-            "serve.W003",
+            "serve.W015",
             "SECRET_KEY can be guessed, and with it every session can be forged: set a long random one, such as "
             "python -c 'import secrets; print(secrets.token_hex())' makes.",
         )
     speaks_tls = settings.tls.scheme == "https"
     if app.config.get("PREFERRED_URL_SCHEME") == "https" and not (speaks_tls or settings.proxy.forwarded_allow_ips):
         yield Finding(
-            "serve.W004",
+            "serve.W007",
             "PREFERRED_URL_SCHEME is https, but no proxy is trusted to say that a request came by it, so URLs made "
             "within requests begin with http. Name the one in front of this server in forwarded_allow_ips.",
         )

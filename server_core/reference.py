@@ -7,6 +7,7 @@ import sys
 from server_core.access_log import ATOMS
 from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS
 from server_core.config.manual import settings_page
+from server_core.gateway.findings import ANY, DJANGO, FINDINGS, FLASK
 from server_core.workers import WORKER_CLASSES
 
 _DRAWN = "<!-- Drawn by `make docs` from the declarations in the code: change those. -->"
@@ -76,11 +77,39 @@ def worker_classes_page() -> str:
     )
 
 
+_APPLICATIONS = {DJANGO: "Django", FLASK: "Flask", ANY: "any"}
+
+
+def findings_page() -> str:
+    """docs/reference/findings.md."""
+    rows = [
+        f"| `{name}` | {found.what} | {', '.join(_APPLICATIONS[package] for package in found.of)} | {found.when} |"
+        for name, found in FINDINGS.items()
+    ]
+    return "\n".join(
+        [
+            _DRAWN,
+            "# Findings of the inspection",
+            "",
+            "What the inspection ([`checks`](settings.md#checks)) can find by itself. With Django it also tells the",
+            "findings of `manage.py check`, and in production those of `manage.py check --deploy`, by the names that",
+            "they have there. A finding whose name begins with `serve.E` refuses the start, as any error does; of the",
+            "others [`strict`](settings.md#strict) makes a reason to refuse in production.",
+            "",
+            "| name | what it means | application | when |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
 PAGES = {
     "settings.md": settings_page,
     "signals.md": signals_page,
     "access-log.md": access_log_page,
     "worker-classes.md": worker_classes_page,
+    "findings.md": findings_page,
 }
 
 

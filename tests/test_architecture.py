@@ -59,6 +59,7 @@ server_core.logs
 server_core.access_log
 
 server_core.gateway
+server_core.gateway.findings
 server_core.gateway.inspection
 server_core.gateway.dotenv
 server_core.gateway.loader

@@ -49,7 +49,7 @@ def test_debug_mode_that_the_network_can_reach(app):
 
 def test_debug_mode_in_production(app):
     app.debug = True
-    assert found(app) == {"serve.W002": "Debug mode is on in production (profile): leave --debug out."}
+    assert found(app) == {"serve.W014": "Debug mode is on in production (profile): leave --debug out."}
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_debug_mode_in_production(app):
 )
 def test_a_secret_that_can_be_guessed(app, secret):
     app.secret_key = secret
-    assert found(app)["serve.W003"].startswith("SECRET_KEY can be guessed")
+    assert found(app)["serve.W015"].startswith("SECRET_KEY can be guessed")
     assert found(app, profile="development") == {}
 
 
@@ -69,7 +69,7 @@ def test_a_secret_that_nobody_guesses_or_uses(app, secret):
 
 def test_a_scheme_that_no_proxy_is_trusted_to_tell(app):
     app.config["PREFERRED_URL_SCHEME"] = "https"
-    assert found(app)["serve.W004"].startswith("PREFERRED_URL_SCHEME is https, but no proxy is trusted")
+    assert found(app)["serve.W007"].startswith("PREFERRED_URL_SCHEME is https, but no proxy is trusted")
     assert found(app, forwarded_allow_ips="10.0.0.1") == {}
     assert found(app, profile="development") == {}
 
@@ -96,13 +96,13 @@ def test_what_is_found_is_told_and_strict_refuses_it(project):
     status, text = run([*FLASK, "serve", "--check-config"], project)
     assert status == 0
     assert re.fullmatch(
-        r"The inspection \(checks; strict would refuse to serve\) found 1 thing:\n    serve\.W003: SECRET_KEY .*\n"
+        r"The inspection \(checks; strict would refuse to serve\) found 1 thing:\n    serve\.W015: SECRET_KEY .*\n"
         r"The settings are right and the application can be imported\.\n",
         text,
     )
     status, text = run([*SERVE, "--strict"], project)
     assert status == 4
-    assert "Error: the inspection (checks) found 1 thing, and strict is set\n    serve.W003: SECRET_KEY can be" in text
+    assert "Error: the inspection (checks) found 1 thing, and strict is set\n    serve.W015: SECRET_KEY can be" in text
     status, text = run([*FLASK, "serve", "--strict", "--no-checks", "--check-config"], project)
     assert (status, text) == (0, "The settings are right and the application can be imported.\n")
     assert run([*FLASK, "--debug", "serve", "--strict", "--check-config"], project)[0] == 0
@@ -116,7 +116,7 @@ def test_with_strict_a_reload_is_refused_too(project, serve):
     server.signal(signal.SIGHUP)
     server.read_until(
         r"generation 2 failed: the inspection \(checks\) found 1 thing, and strict is set\. Generation 1 serves on\.\n"
-        r" +serve\.W003: SECRET_KEY"
+        r" +serve\.W015: SECRET_KEY"
     )
     assert server.get("/").text == "one"
     code.write_text(HELLO.replace('"one"', '"three"').replace('"dev"', repr(GOOD_SECRET)))

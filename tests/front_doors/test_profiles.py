@@ -115,7 +115,7 @@ def test_flask_in_debug_mode_is_developed_and_can_be_served_as_in_production(tmp
     assert "Profile development, because of Flask's debug mode. The app" in serve(command=command, cwd=notes).text
     server = serve(command=[*command, "--profile", "production"], cwd=notes)
     assert "Profile production, because of --profile.\n" in server.text
-    assert "serve.W002: Debug mode is on in production (profile): leave --debug out." in server.text
+    assert "serve.W014: Debug mode is on in production (profile): leave --debug out." in server.text
     assert json.loads(server.get("/whoami").body)
 
 
