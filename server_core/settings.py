@@ -94,14 +94,20 @@ class Profile:
         help="Inspect the project before each start and reload.  With Django: its system checks, whose errors refuse "
         "the start, and unapplied migrations; in production also check --deploy, static files that nobody has "
         "collected, and more connections than databases have.  With Flask: debug mode that the network can reach, and "
-        "weak secrets.  What is found is told once; a reload that is refused leaves the old code serving.  "
-        "With Django, SILENCED_SYSTEM_CHECKS silences findings by name.",
+        "weak secrets.  What is found is told once; a reload that is refused leaves the old code serving.",
     )
     strict: bool = setting(
         False,
         boolean(),
         help="Refuse to start, or to reload, when the inspection (checks) finds anything in production, instead of "
         "only saying so.",
+    )
+    silenced_checks: tuple[str, ...] = setting(
+        "",
+        list_of(text("name", "NAME"), "list of names"),
+        flags=("--silence-check",),
+        help="Findings of the inspection (checks) that are nobody's concern, by name, as in serve.W009: they are not "
+        "told and refuse nothing.  With Django, SILENCED_SYSTEM_CHECKS silences those of the project as well.",
     )
 
     @property

@@ -24,11 +24,11 @@ class Finding(NamedTuple):
 
 
 def judge(findings: Iterable[Finding], profile: Profile) -> str:
-    """What to tell of the findings, "" for nothing.
+    """What to tell of the findings that are not silenced, "" for nothing.
 
     Raises AppLoadError when one of them is an error, or when there is any in production and ``strict`` is set.
     """
-    found = list(findings)
+    found = [finding for finding in findings if finding.name not in profile.silenced_checks]
     errors = [finding for finding in found if finding.is_error]
     if errors:
         raise AppLoadError(f"the inspection (checks) found {_count(errors, 'error')}", _lines(errors))

@@ -108,6 +108,19 @@ def test_what_is_found_is_told_and_strict_refuses_it(project):
     assert run([*FLASK, "--debug", "serve", "--strict", "--check-config"], project)[0] == 0
 
 
+@pytest.mark.parametrize("way", ["command line", "SERVE"])
+def test_findings_can_be_silenced_by_name(project, way):
+    with (project / "app.py").open("a") as file:
+        file.write('\napp.config["PREFERRED_URL_SCHEME"] = "https"\n')
+        if way == "SERVE":
+            file.write('app.config["SERVE"] = {"silenced_checks": ["serve.W015", "serve.W007"]}\n')
+    options = ["--silence-check", "serve.W015", "--silence-check", "serve.W007"] if way == "command line" else []
+    done = (0, "The settings are right and the application can be imported.\n")
+    assert run([*SERVE, "--strict", "--check-config", *options], project) == done
+    status, text = run([*SERVE, "--check-config", "--silence-check", "serve.W007"], project)
+    assert (status, "found 1 thing:\n    serve.W015" in text) == (0, True), text
+
+
 def test_with_strict_a_reload_is_refused_too(project, serve):
     code = project / "app.py"
     code.write_text(HELLO.replace('"dev"', repr(GOOD_SECRET)))

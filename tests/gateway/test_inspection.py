@@ -59,6 +59,14 @@ def test_an_error_refuses_everywhere_and_is_told_alone(profile: Profile) -> None
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.parametrize("kind", ["production", "development"])
+def test_what_is_silenced_is_neither_told_nor_a_reason_to_refuse(kind: str) -> None:
+    silent = Profile(kind, strict=True, silenced_checks=("shop.W001", "shop.W002", "shop.E001", "shop.W099"))
+    assert judge([*WARNINGS, ERROR], silent) == ""
+    with pytest.raises(AppLoadError, match="found 1 thing"):
+        judge(WARNINGS, Profile(strict=True, silenced_checks=("shop.W002",)))
+
+
 @pytest.mark.parametrize(
     ("address", "public"),
     [
