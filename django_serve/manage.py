@@ -22,7 +22,7 @@ from server_core.config.arguments import add_settings_arguments, layer_from_name
 from server_core.config.layers import FRAMEWORK, Layer
 from server_core.errors import ServeError
 from server_core.gateway.loader import AppSpec
-from server_core.launch import Call, hand_over, path_of_this_process, tell
+from server_core.launch import INTERRUPTED, Call, hand_over, path_of_this_process, tell
 
 _names_settings = re.compile(r"""["']DJANGO_SETTINGS_MODULE["']\s*,\s*["']([\w.]+)["']""").search
 
@@ -34,6 +34,10 @@ def execute_from_command_line(argv: Sequence[str] | None = None) -> None:
 
     try:
         djangos(arguments)
+    except KeyboardInterrupt:
+        if arguments[1:2] != ["serve"]:
+            raise
+        raise SystemExit(INTERRUPTED)
     except Exception:
         if arguments[1:2] != ["serve"]:
             raise

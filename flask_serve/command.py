@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,15 +93,20 @@ def ask_application(info: ScriptInfo) -> Told:
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the parent too, which tells it
         os.close(read)
         with os.fdopen(write, "w", encoding="utf-8") as pipe:
             json.dump(_tell(info), pipe)
             pipe.write("\n")
         os._exit(0)
     os.close(write)
-    with os.fdopen(read, encoding="utf-8") as pipe:
-        text = pipe.readline()  # not to the end: a process that the application started may hold the pipe for ever
-    _, status = os.waitpid(pid, 0)
+    try:
+        with os.fdopen(read, encoding="utf-8") as pipe:
+            text = pipe.readline()  # not to the end: a process that the application started may hold the pipe for ever
+        _, status = os.waitpid(pid, 0)
+    except KeyboardInterrupt:
+        os.kill(pid, signal.SIGKILL)  # at most a zombie: nobody has reaped it
+        raise
     title = without_arguments(info.app_import_path or "the Flask application")
     if not text:
         code = os.waitstatus_to_exitcode(status)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import sysconfig
 import tempfile
@@ -25,6 +26,9 @@ from server_core.config.values import without_arguments
 from server_core.errors import ConfigError, ServeError
 from server_core.gateway.dotenv import names_in_force
 from server_core.gateway.loader import AppSpec
+
+#: the exit status after Ctrl-C while nothing serves yet, as a shell has it for a command that SIGINT has ended
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ def run(call: Call) -> int:
     """Do what was asked; returns the exit status after telling on standard error what went wrong, if anything did."""
     try:
         require_posix()
+        from server_core.signals import let_through
+
+        let_through()  # a Ctrl-C since ``hand_over`` comes now
         resolved = call.resolve()
         if call.show_config:
             click.echo(show_config(resolved), nl=False)
@@ -74,6 +81,8 @@ def run(call: Call) -> int:
     except ServeError as error:
         tell(error)
         return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return 0
 
 
@@ -112,6 +121,7 @@ def hand_over(call: Call) -> NoReturn:
     """Replace this process by a clean interpreter that runs ``call``.  Raises ServeError when it cannot."""
     require_posix()
     from server_core.arbiter.boot import fresh_interpreter
+    from server_core.signals import held_back
 
     spec = call.spec
     data = {
@@ -130,6 +140,7 @@ def hand_over(call: Call) -> NoReturn:
         sys.stderr.flush()
         os.set_inheritable(file.fileno(), True)
         command = fresh_interpreter("server_core.launch", str(file.fileno()))
+        signal.pthread_sigmask(signal.SIG_SETMASK, held_back())
         os.execv(command[0], command)
 
 

@@ -6,6 +6,9 @@ import os
 import signal
 from collections.abc import Iterable
 
+#: what reaches the whole foreground of a terminal at once (Ctrl-C, its end), or a family by pkill: the arbiter decides
+FOR_THE_FAMILY = (signal.SIGINT, signal.SIGHUP)
+
 
 class SignalPipe:
     """Collects signals from the moment of its creation; ``descriptor`` can be read when one has come."""
@@ -35,3 +38,17 @@ def reset(signals: Iterable[signal.Signals]) -> None:
     signal.set_wakeup_fd(-1)
     for number in signals:
         signal.signal(number, signal.SIG_DFL)
+
+
+def let_through() -> None:
+    """In a process that was started with these signals held back (``held_back``): hear them from now on.
+
+    A Python that is starting would answer SIGINT with the traceback of a KeyboardInterrupt, and die by SIGHUP.  Called
+    before any code of the application runs: what that starts would inherit the mask.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_FAMILY)
+
+
+def held_back() -> set[int]:
+    """The signal mask for a process that is about to be started and calls ``let_through`` when it is ready for them."""
+    return {*signal.pthread_sigmask(signal.SIG_BLOCK, ()), *FOR_THE_FAMILY}

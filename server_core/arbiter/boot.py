@@ -14,6 +14,7 @@ from server_core.config.bindings import Binding
 from server_core.gateway.loader import AppSpec
 from server_core.process import Account
 from server_core.settings import Settings
+from server_core.signals import held_back
 from server_core.tls import Certificate
 
 _LENGTH = struct.Struct("!I")
@@ -80,12 +81,15 @@ def fresh_interpreter(module: str, *arguments: str) -> list[str]:
 
 
 def spawn(command: list[str], descriptors: tuple[int, ...]) -> int:
-    """Start a process that inherits these descriptors and the standard streams; returns its process id."""
+    """Start a process that inherits these descriptors and the standard streams; returns its process id.
+
+    It has to call ``signals.let_through``.
+    """
     # The arbiter has one thread, so nobody else can fork while they are inheritable.
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
     try:
-        return os.posix_spawn(command[0], command, os.environ)
+        return os.posix_spawn(command[0], command, os.environ, setsigmask=held_back())
     finally:
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)

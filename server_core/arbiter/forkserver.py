@@ -25,7 +25,7 @@ from server_core.listeners import Listener, adopt
 from server_core.logs import error_log
 from server_core.process import drop_privileges, set_title, tune_collector
 from server_core.scoreboard import Scoreboard
-from server_core.signals import SignalPipe, reset
+from server_core.signals import FOR_THE_FAMILY, SignalPipe, let_through, reset
 from server_core.tls import context_of
 from server_core.workers import load_worker_class
 from server_core.workers.post import Post, bring_in, report
@@ -74,8 +74,9 @@ class ForkServer:
             os.set_inheritable(descriptor, False)
         faulthandler.enable(boot.reports, all_threads=True)
         set_title(f"forkserver, generation {boot.generation}", boot.name)
-        for number in (signal.SIGINT, signal.SIGHUP):  # Ctrl-C and pkill reach the whole family: the arbiter decides
+        for number in FOR_THE_FAMILY:
             signal.signal(number, lambda *_: None)
+        let_through()
         # The arbiter ends an import that hangs.  This is for the day when the arbiter is gone before it could.
         signal.setitimer(signal.ITIMER_REAL, boot.settings.timeouts.boot_timeout + ALARM_SECONDS)
         try:

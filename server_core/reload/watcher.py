@@ -31,6 +31,7 @@ from server_core.errors import ConfigError
 from server_core.process import set_title
 from server_core.reload.scope import Look, Place, Request, Scope, is_inside, note, outermost, ways
 from server_core.settings import Development
+from server_core.signals import FOR_THE_FAMILY, let_through
 
 POLL_SECONDS = 0.5
 #: how often watchfiles lets us look up from waiting, to hear the arbiter and to see whether a directory is a new one
@@ -194,10 +195,11 @@ def _far(settings: Development, roots: list[str], origins: Mapping[str, str]) ->
 
 def main() -> None:
     """Entry point of the watcher's process: descriptors to read and to write, and what to watch as JSON."""
+    for number in (*FOR_THE_FAMILY, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    let_through()
     orders = _Orders(int(sys.argv[1]))
     write, engine = int(sys.argv[2]), sys.argv[3]
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # may reach the whole family: the arbiter decides
-        signal.signal(number, signal.SIG_IGN)
     set_title("watcher", "development")
     view = _View(Scope(Request(*json.loads(sys.argv[4]))))
     notice = _by_watchfiles if engine == "watchfiles" else _by_polling

@@ -13,7 +13,7 @@ from server_core.config.arguments import add_settings_arguments, layer_from_name
 from server_core.config.layers import COMMAND_LINE, Given, Layer
 from server_core.errors import ServeError
 from server_core.gateway.loader import AppSpec
-from server_core.launch import Call, hand_over, path_of_this_process
+from server_core.launch import INTERRUPTED, Call, hand_over, path_of_this_process
 
 
 class Command(BaseCommand):
@@ -59,6 +59,8 @@ class Command(BaseCommand):
             hand_over(call)
         except ServeError as error:
             raise CommandError(str(error), returncode=error.exit_code)
+        except KeyboardInterrupt:
+            raise SystemExit(INTERRUPTED)
 
 
 #: what Django's own verbosity means for the error log
