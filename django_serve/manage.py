@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from django_serve.layer import framework_layer
+from django_serve.limit import limit_import_of_project
 from django_serve.management.commands.serve import base_options
 from server_core.config.arguments import add_settings_arguments, layer_from_namespace
 from server_core.config.layers import FRAMEWORK, Layer
@@ -32,6 +33,8 @@ def execute_from_command_line(argv: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv if argv is None else argv)
     from django.core.management import execute_from_command_line as djangos
 
+    if arguments[1:2] == ["serve"]:
+        limit_import_of_project(arguments)
     try:
         djangos(arguments)
     except KeyboardInterrupt:

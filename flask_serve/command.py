@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 import click
 from flask import Flask
@@ -23,7 +23,7 @@ from server_core.config.values import without_arguments
 from server_core.errors import AppLoadError, ConfigError, ServeError
 from server_core.gateway.loader import AppSpec, own_traceback
 from server_core.gateway.loader import describe as describe_error
-from server_core.launch import Call, hand_over, path_of_this_process, require_posix, tell
+from server_core.launch import Call, hand_over, limit_import, path_of_this_process, require_posix, tell
 
 PREFIX = "SERVE_"
 DEBUG_MODE = Given("development", "Flask's debug mode")
@@ -55,7 +55,7 @@ def serve(ctx: click.Context, info: ScriptInfo, /, **parameters: Any) -> None:
     try:
         require_posix()
         layers = layers_from_click(ctx)
-        told = ask_application(info)
+        told = ask_application(info, Call(layers, config=parameters["config"]))
         call = Call(
             [told.layer, *layers],
             spec=AppSpec(describe(info), told.title, "flask_serve.loader:load", told.path),
@@ -84,11 +84,11 @@ class Told:
     failure: AppLoadError | None = None
 
 
-def ask_application(info: ScriptInfo) -> Told:
-    """Load the application in a child: its configuration is needed here, its code is not.
+def ask_application(info: ScriptInfo, call: Call) -> Told:
+    """Load the application in a child: its configuration is needed here, its code is not; ``call`` has the rest.
 
-    Raises ConfigError for a configuration that is wrong.  A broken application is not refused here: while it is being
-    developed the server starts and waits for it to be mended.
+    Raises ConfigError for a configuration that is wrong, AppLoadError when the import hangs.  A broken application is
+    not refused here: while it is being developed the server starts and waits for it to be mended.
     """
     read, write = os.pipe()
     pid = os.fork()
@@ -96,8 +96,8 @@ def ask_application(info: ScriptInfo) -> Told:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches the parent too, which tells it
         os.close(read)
         with os.fdopen(write, "w", encoding="utf-8") as pipe:
-            json.dump(_tell(info), pipe)
-            pipe.write("\n")
+            limit_import(call, lambda error: _say(pipe, {"hangs": str(error), "details": error.details}))
+            _say(pipe, _tell(info))
         os._exit(0)
     os.close(write)
     try:
@@ -116,6 +116,8 @@ def ask_application(info: ScriptInfo) -> Told:
     told = json.loads(text)
     if "refused" in told:
         raise ConfigError(told["refused"])
+    if "hangs" in told:
+        raise AppLoadError(told["hangs"], told["details"])
     if "failed" in told:
         return Told(_what_is_known(), title, tuple(told["path"]), AppLoadError(told["failed"], told["details"]))
     return Told(from_json(told["layers"])[0], told["title"], tuple(told["path"]))
@@ -124,6 +126,11 @@ def ask_application(info: ScriptInfo) -> Told:
 def _what_is_known() -> Layer:
     """What the command line and the environment have said before any application was there to ask."""
     return Layer(FRAMEWORK, {"profile": DEBUG_MODE} if get_debug_flag() else {})
+
+
+def _say(pipe: TextIO, what: dict[str, Any]) -> None:
+    pipe.write(json.dumps(what) + "\n")
+    pipe.flush()
 
 
 def _tell(info: ScriptInfo) -> dict[str, Any]:

@@ -13,7 +13,10 @@ import signal
 import sys
 import sysconfig
 import tempfile
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -23,7 +26,7 @@ from server_core.config.files import file_layer
 from server_core.config.layers import Layer, Resolved, from_json, resolve, to_json
 from server_core.config.manual import show_config
 from server_core.config.values import without_arguments
-from server_core.errors import ConfigError, ServeError
+from server_core.errors import AppLoadError, ConfigError, ServeError
 from server_core.gateway.dotenv import names_in_force
 from server_core.gateway.loader import AppSpec
 
@@ -93,6 +96,28 @@ def tell(error: ServeError) -> None:
         click.echo(error.details.rstrip("\n"), err=True)
 
 
+def limit_import(call: Call, give_up: Callable[[AppLoadError], None]) -> None:
+    """A front door is about to import a project: what the arbiter does about an import that hangs is done for it, too.
+
+    After ``boot_timeout``, as far as ``call`` knows it before the project has been asked, ``give_up`` tells where it
+    hangs, and this process ends.  ``hand_over`` ends the limit.
+    """
+    if os.name != "posix":  # ``require_posix`` tells
+        return
+    try:
+        limit = call.resolve().settings.timeouts.boot_timeout
+    except ServeError:  # what is wrong is told when all is known
+        limit = resolve([]).settings.timeouts.boot_timeout
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        stack = "Stack (most recent call last):\n" + "".join(traceback.format_stack(frame))
+        give_up(AppLoadError(f"the application was still being imported after {limit:g}s (boot_timeout)", stack))
+        os._exit(AppLoadError.exit_code)
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, limit)
+
+
 def _spec(call: Call, resolved: Resolved) -> AppSpec:
     named = resolved.settings.application.wsgi_app
     if named is not None:
@@ -140,6 +165,7 @@ def hand_over(call: Call) -> NoReturn:
         sys.stderr.flush()
         os.set_inheritable(file.fileno(), True)
         command = fresh_interpreter("server_core.launch", str(file.fileno()))
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, held_back())
         os.execv(command[0], command)
 

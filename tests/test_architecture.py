@@ -131,6 +131,7 @@ django_serve
 django_serve.translations
 django_serve.layer
 django_serve.checks
+django_serve.limit
 django_serve.apps
 django_serve.development
 django_serve.inspection

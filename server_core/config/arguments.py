@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from server_core.config.layers import COMMAND_LINE, Given, Layer
@@ -38,7 +38,7 @@ def add_settings_arguments(parser: argparse.ArgumentParser, skip: Collection[str
                 _add(group, setting)
 
 
-def _add(group: argparse._ArgumentGroup, setting: Setting) -> None:
+def _add(group: argparse._ActionsContainer, setting: Setting) -> None:
     help = _escape(f"{setting.help}  [default: {default_in_help(setting)}]")
     if setting.kind.toggle:
         group.add_argument(*setting.flags, dest=setting.name, action="store_const", const=True, help=help)
@@ -56,6 +56,15 @@ def _escape(text: str) -> str:
 
 def _off_name(setting: Setting) -> str:
     return setting.off_flag.lstrip("-").replace("-", "_")
+
+
+def layer_in_advance(arguments: Sequence[str]) -> tuple[Layer, str | None]:
+    """What a command line says of ``boot_timeout``, and its file: needed before the command's own parser can be."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-c", "--config")
+    _add(parser, SETTINGS["boot_timeout"])
+    found = vars(parser.parse_known_args(arguments)[0])
+    return layer_from_namespace(found), found["config"]
 
 
 def layer_from_namespace(values: Mapping[str, object]) -> Layer:

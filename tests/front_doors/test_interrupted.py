@@ -1,9 +1,10 @@
-"""Ctrl-C while the server starts: it reaches all its processes, each perhaps before it has set a handler."""
+"""A start that is cut short: by Ctrl-C, which finds processes without a handler, or because the import hangs."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from live import LiveServer, eventually
-from projects import FLASK
+from projects import FLASK, MANAGE_SERVE, copy_of
 
 #: moments of a start, in seconds; the last one is when it serves, more or less
 MOMENTS = [step / 20 for step in range(14)]
@@ -111,3 +112,51 @@ def test_no_process_and_no_program_of_the_application_is_left_deaf(serve, tmp_pa
     for role in ("arbiter", "forkserver", "worker", "watcher"):
         (pid,) = server.processes(role)
         assert f"SigBlk:\t{0:016x}\n" in Path(f"/proc/{pid}/status").read_text()
+
+
+# --- an import that hangs is given up by the front door, too: nobody else knows of it yet
+
+
+def hung(serve: Callable[..., LiveServer], folder: Path, command: list[str], **env: str) -> LiveServer:
+    server = serve(command=command, cwd=folder, env=env, wait=False)
+    assert server.wait() == 4
+    assert "Error: the application was still being imported after 0.5s (boot_timeout)\n" in server.text
+    assert "Stack (most recent call last):\n" in server.text
+    assert server.text.endswith("in <module>\n    time.sleep(60)\n")
+    eventually(lambda: nobody_is_left(server.pid))
+    return server
+
+
+@pytest.mark.parametrize("debug", ["--debug", "--no-debug"])
+def test_flask_serve_ends_after_boot_timeout_and_says_where_the_import_hangs(serve, tmp_path, debug):
+    pytest.importorskip("flask")
+    (tmp_path / "app.py").write_text(SLOW)
+    hung(serve, tmp_path, [*FLASK, "serve", debug, "--boot-timeout", "500ms"])
+
+
+@pytest.mark.parametrize("said", ["on the command line", "in the environment", "in a file"])
+def test_python_m_django_serve_ends_after_boot_timeout_and_says_where_the_import_hangs(serve, tmp_path, said):
+    pytest.importorskip("django")
+    (tmp_path / "slow_settings.py").write_text(SLOW)
+    (tmp_path / "serve.toml").write_text('boot_timeout = "500ms"\n')
+    options = {"on the command line": ["--boot-timeout", "500ms"], "in a file": ["-c", "serve.toml"]}.get(said, [])
+    env = {"SERVE_BOOT_TIMEOUT": "500ms"} if said == "in the environment" else {}
+    command = [sys.executable, "-m", "django_serve", "--bind", "127.0.0.1:0", *options]
+    hung(serve, tmp_path, command, DJANGO_SETTINGS_MODULE="slow_settings", **env)
+
+
+def test_manage_py_serve_ends_when_the_models_of_an_app_hang(serve, tmp_path):
+    pytest.importorskip("django")
+    project = copy_of("django_shop", tmp_path)
+    models = next(project.glob("*/models.py"))
+    models.write_text("import time\n\ntime.sleep(60)\n")
+    hung(serve, project, [*MANAGE_SERVE, "--boot-timeout=500ms"])
+
+
+def test_the_limit_ends_with_the_import(serve, tmp_path):
+    """A timer that is set stays set in the program that takes this one's place."""
+    pytest.importorskip("django")
+    project = copy_of("django_shop", tmp_path)
+    server = serve(command=[*MANAGE_SERVE, "--bind", "127.0.0.1:0", "--boot-timeout", "5s"], cwd=project)
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.process.wait(5)
