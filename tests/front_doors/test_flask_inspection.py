@@ -72,6 +72,7 @@ def test_a_scheme_that_no_proxy_is_trusted_to_tell(app):
     assert found(app)["serve.W007"].startswith("PREFERRED_URL_SCHEME is https, but no proxy is trusted")
     assert found(app, forwarded_allow_ips="10.0.0.1") == {}
     assert found(app, profile="development") == {}
+    assert found(app, certfile="fullchain.pem") == {}  # and this server speaks https itself
 
 
 HELLO = """
