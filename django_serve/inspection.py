@@ -29,8 +29,7 @@ _CONNECT_SECONDS = 5
 
 
 def inspect(settings: Settings) -> Iterator[Finding]:
-    """Everything worth telling that SILENCED_SYSTEM_CHECKS does not name; system checks first, as ``manage.py check``
-    has them."""
+    """Everything worth telling that SILENCED_SYSTEM_CHECKS does not name."""
     for finding in _look(settings):
         if finding.name not in project.SILENCED_SYSTEM_CHECKS:
             yield finding
@@ -38,11 +37,12 @@ def inspect(settings: Settings) -> Iterator[Finding]:
 
 def _look(settings: Settings) -> Iterator[Finding]:
     yield from _debug(settings)
-    yield from _system_checks(deploy=not settings.profile.develops)
     if not settings.profile.develops:
         yield from _static(settings)
         yield from _proxies(settings)
     yield from _databases(settings)
+    # Last: they run the project's code, and when that raises, nothing more is found.
+    yield from _system_checks(deploy=not settings.profile.develops)
 
 
 def _system_checks(deploy: bool) -> list[Finding]:

@@ -475,6 +475,12 @@ def test_a_check_that_raises_is_told_and_the_project_is_served(project, serve, h
     assert len(re.findall(words + r"urls\.py, line \d+\)\.$", server.text, re.MULTILINE)) == 1
 
 
+def test_a_check_that_raises_hides_nothing_that_the_server_finds_itself(project):
+    add(project, "urls.py", RAISING_CHECK)
+    (project / "db.sqlite3").unlink()
+    assert {"serve.W003", "serve.W010"} <= found(project).keys()
+
+
 FAILING_CHECK = """
 from django.core import checks
 
