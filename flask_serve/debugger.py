@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import ipaddress
 import json
 import os
 import re
@@ -28,6 +29,8 @@ from werkzeug.debug.tbtools import DebugTraceback
 from werkzeug.security import gen_salt
 from werkzeug.wrappers import Request, Response
 
+from server_core.config.bindings import Binding
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
 #: process id and salt; also the name of a socket, so nothing else may be in it
 _SECRET = re.compile(r"[0-9]{1,10}-[A-Za-z0-9]{20}")
+_port = re.compile(r":[0-9]*\Z")
 #: in the environ of a command that is for this worker
 _COMMAND = "flask_serve.debugger.command"
 
@@ -46,13 +50,26 @@ _LOST = (
 _REFUSED = "The debugger refuses this command: load the page again, and enter the PIN."
 
 
-def debugged(application: WSGIApplication) -> WSGIApplication:
+def debugged(application: WSGIApplication, bindings: Iterable[Binding]) -> Debugger:
     """``application`` with Werkzeug's debugger around it; to be called before the workers are forked.
+
+    Beside this machine's own names, the hosts of ``bindings`` may be in the URL of a console.
 
     The workers share the PIN, and the number of wrong ones.  Whoever has called this and serves by itself shares
     nothing with its siblings: there the pages have tracebacks, but no consoles.
     """
-    return Debugger(application)
+    return Debugger(application, frozenset(filter(None, map(_host_in_urls, bindings))))
+
+
+def _host_in_urls(binding: Binding) -> str:
+    """The host as browsers send it, "" where the binding names none: everywhere, or no host at all."""
+    try:
+        address = ipaddress.ip_address(binding.host)
+    except ValueError:
+        return binding.host.lower()
+    if address.is_unspecified:
+        return ""
+    return str(address) if address.version == 4 else f"[{address}]"
 
 
 class FailedTries:
@@ -86,7 +103,8 @@ class FailedTries:
 class Debugger(DebuggedApplication):
     """Made once, before the workers are forked; used by each of them."""
 
-    def __init__(self, application: WSGIApplication) -> None:
+    def __init__(self, application: WSGIApplication, hosts: frozenset[str]) -> None:
+        self._hosts = hosts
         self._failed_tries = FailedTries()
         super().__init__(application, evalex=True)
         # Found out now: a machine without a network card would have other PINs and cookies in each worker.
@@ -114,6 +132,16 @@ class Debugger(DebuggedApplication):
     def _fail_pin_auth(self) -> None:
         # Counted first: who tries several at once gains nothing.
         time.sleep(5.0 if self._failed_tries.add() > 6 else 0.5)
+
+    # -- the host
+
+    def check_host_trust(self, environ: WSGIEnvironment) -> bool:
+        """Is this a host that we are known by?  Not every name that leads to us: a stranger's page could have one made.
+
+        Werkzeug's own ``trusted_hosts`` can hold no IPv6 address; before 3.0.3 it trusts every host, and does not ask.
+        """
+        host = _port.sub("", environ.get("HTTP_HOST", "")).lower()
+        return host in self._hosts or super().check_host_trust(environ)
 
     # -- requests
 
@@ -165,7 +193,7 @@ class Debugger(DebuggedApplication):
     def _page(self, traceback: DebugTraceback, contexts: list[Any], environ: WSGIEnvironment) -> Response:
         self._open_once()
         # Before 3.0.3 Werkzeug trusts every host.
-        consoles = self.evalex and (not hasattr(self, "check_host_trust") or self.check_host_trust(environ))
+        consoles = self.evalex and (not hasattr(super(), "check_host_trust") or self.check_host_trust(environ))
         if self.evalex:
             for frame in traceback.all_frames:
                 self.frames[id(frame)] = frame

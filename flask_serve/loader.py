@@ -52,7 +52,7 @@ def load(target: str, settings: Settings) -> Loaded:
     if app.debug and settings.profile.develops and settings.development.debugger:
         from flask_serve.debugger import debugged  # not in production
 
-        application = debugged(app)
+        application = debugged(app, settings.sockets.bind)
     return Loaded(application, lambda: list(inspect(app, settings)), _template_places(app), partial(_is_fresh, app))
 
 

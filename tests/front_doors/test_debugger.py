@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,9 @@ from projects import FLASK
 pytest.importorskip("flask")
 
 from werkzeug.debug import DebuggedApplication
+
+from flask_serve.debugger import debugged
+from server_core.config.bindings import parse_binding
 
 PIN = "123-456-789"
 APP = """
@@ -371,6 +375,47 @@ def test_a_strange_host_gets_no_console(shared):
 
     until_all_have_taken(shared, "strange", check)
     assert shared.get("/console", host="attacker.example").status == 400
+
+
+def has_console(server: LiveServer, host: str) -> bool:
+    """Does the page have consoles, and their secret, for who asks with this host?"""
+    text = server.get("/fail", host=host).text
+    console = server.get("/console", host=host).status
+    assert ("EVALEX = true" in text, console) in ((True, 200), (False, 400))
+    return "EVALEX = true" in text
+
+
+@needs_trusted_hosts
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_the_host_that_the_server_is_bound_to_gets_a_console(debug):
+    server = debug("--bind", "127.0.0.2:0")
+    port = server.address[1]
+    for host in ("127.0.0.2", f"127.0.0.2:{port}", "localhost", "127.0.0.1"):
+        assert has_console(server, host), host
+    for host in ("127.0.0.3", f"127.0.0.3:{port}", "attacker.example", "127.0.0.2.attacker.example", "127.0.0.2:x"):
+        assert not has_console(server, host), host
+
+
+@needs_trusted_hosts
+def test_all_addresses_of_the_machine_are_no_host(debug):
+    server = debug("--bind", "0.0.0.0:0")
+    for host in ("0.0.0.0", "127.0.0.2"):
+        assert not has_console(server, host), host
+    assert has_console(server, "127.0.0.1")
+
+
+@needs_trusted_hosts
+def test_hosts_are_compared_as_browsers_write_them():
+    bindings = map(
+        parse_binding, ["[FE80:0::1]:80", "Shop.example:80", "[::]:80", ":80", "unix:/a", "fd://3", "10.1.2.3:1"]
+    )
+    debugger = debugged(lambda environ, start_response: [], bindings)
+    for host in ("[fe80::1]", "[fe80::1]:8000", "shop.example", "SHOP.example:1", "10.1.2.3", "a.localhost"):
+        assert debugger.check_host_trust({"HTTP_HOST": host}), host
+    for host in ("", "[::]", "::", "fe80::1", "a.shop.example", "10.1.2.3.4", ":80", "[fe80::1]x", "/a"):
+        assert not debugger.check_host_trust({"HTTP_HOST": host}), host
+    assert not debugger.check_host_trust({})
+    debugger._failed_tries._file.close()  # a server keeps it to its end
 
 
 def test_wrong_pins_are_counted_over_all_workers(debug):
