@@ -64,17 +64,23 @@ class LiveServe:
 
     def stop(self) -> None:
         """Answer what has come, then stop listening.  A request that lasts longer than 5 seconds is left alone."""
-        self._engine.drain()
-        *serving, watching = self._threads
-        if _ended(serving):
-            self._engine.stop()
-            watching.join()
-            self._engine.join()
-            self._engine.close()
+        self._engine.drain(idle_seconds=0.0)
+        if _ended(self._threads[:-1]):
+            self._give_back()
         else:
             self._engine.stop()
+            # Its thread will write to the engine's pipe, which must not be somebody else's file by then.
+            Thread(target=self._give_back, name=f"live_serve {self.port}", daemon=True).start()
         self._listener.socket.close()
         self._listener.remove_file()
+
+    def _give_back(self) -> None:
+        """Wait for all threads, then for nothing else."""
+        self._engine.stop()
+        for thread in self._threads:
+            thread.join()
+        self._engine.join()
+        self._engine.close()
 
     def __enter__(self) -> LiveServe:
         return self

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import os
+import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, enumerate
+from time import monotonic
 
 import pytest
+from live import eventually
 from projects import copy_of, run
+
+import server_core.testing
+from server_core.engine.engine import DRAIN_IDLE_SECONDS
+from server_core.testing import LiveServe
 
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
 
@@ -102,6 +113,69 @@ def test_the_fixture_serves_an_application_for_a_test(tmp_path: Path):
     status, text = run([*PYTEST, "test_mine.py"], tmp_path)
     assert status == 0, text
     assert "6 passed" in text
+
+
+def descriptors() -> set[str]:
+    """What this process has open, by what it is."""
+    gc.collect()
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # that of the list itself
+            found.add(os.readlink(f"/proc/self/fd/{name}"))
+    return found
+
+
+def request(server: LiveServe, path: str = "/") -> socket.socket:
+    """A client that keeps its connection, after its request."""
+    client = socket.create_connection((server.host, int(server.port)), 10)
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return client
+
+
+def test_a_view_that_hangs_leaves_nothing_behind_when_it_comes_back_after_all(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server_core.testing, "STOP_SECONDS", 0.2)
+    arrived, may_go = Event(), Event()
+
+    def application(environ, start_response):
+        arrived.set()
+        may_go.wait(10)
+        start_response("200 OK", [("Content-Length", "4")])
+        return [b"late"]
+
+    before = descriptors()
+    server = LiveServe(application)
+    with request(server) as client:
+        assert arrived.wait(10)
+        server.stop()
+        with pytest.raises(ConnectionRefusedError):
+            request(server)
+        may_go.set()
+        assert client.makefile("rb").read().endswith(b"late"), "it is left alone"
+    name = f"live_serve {server.port}"
+    eventually(lambda: not [thread for thread in enumerate() if thread.name == name])
+    del server
+    eventually(lambda: descriptors() <= before)
+
+
+def test_clients_that_wait_for_nothing_do_not_hold_up_the_end():
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Length", "2")])
+        return [b"ok"]
+
+    before = descriptors()
+    server = LiveServe(application)
+    clients = [request(server) for _ in range(3)]
+    for client in clients:
+        assert client.recv(1000).endswith(b"ok")
+    began = monotonic()
+    server.stop()
+    took = monotonic() - began
+    for client in clients:
+        assert client.recv(1000) == b""
+        client.close()
+    del server
+    assert descriptors() <= before
+    assert took < DRAIN_IDLE_SECONDS, "that is for production"
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("django"), reason="Django is not installed")

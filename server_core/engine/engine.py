@@ -53,7 +53,6 @@ DRAIN_LINGER_SECONDS = 2.0
 #: deadlines are looked at so often, more often when they are short, and while draining
 TICK_SECONDS = 1.0
 LEAST_TICK_SECONDS = 0.02
-DRAIN_TICK_SECONDS = 0.1
 #: and when there are very many to be met
 NEXT_GO_SECONDS = 0.005
 
@@ -153,13 +152,17 @@ class Engine:
         if self._readers.pop(descriptor, None) is not None:
             self._poller.remove(descriptor)
 
-    def drain(self) -> None:
-        """Answer what has come, take nothing more, then return from ``serve``.  May be called by a signal handler."""
+    def drain(self, idle_seconds: float = DRAIN_IDLE_SECONDS) -> None:
+        """Answer what has come, take nothing more, then return from ``serve``.  May be called by a signal handler.
+
+        A kept connection is closed when it has brought nothing for ``idle_seconds``.
+        """
+        self.idle_seconds = idle_seconds
+        self.last_chance_seconds = max(idle_seconds / 5, LEAST_TICK_SECONDS)
         self._draining = True
         self.keeps_alive = False
         self.connections.retire()
         self.linger_seconds = DRAIN_LINGER_SECONDS
-        self.last_chance_seconds = DRAIN_TICK_SECONDS
         self._next_tick = 0.0
         self._wake()
 
@@ -176,6 +179,9 @@ class Engine:
 
     def close(self) -> None:
         """When no thread serves any more: give back what is left; a worker's process does it by ending."""
+        for connection in list(self.connections.values()):  # of requests that came back after all had stopped
+            connection.cut()
+        self._poller.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
@@ -345,7 +351,7 @@ class Engine:
         address, port = peer_of(peer)
         connection = self._connect(self, sock, address, port, site, self.now)
         if self._draining:
-            connection.deadline = self.now + DRAIN_IDLE_SECONDS
+            connection.deadline = self.now + self.idle_seconds
         if no_room:
             connection.claim(False)  # before anybody else can know of it
         connections.add(connection)
@@ -446,7 +452,7 @@ class Engine:
     # -- once a second
 
     def _tick(self, now: float) -> None:
-        self._pause = DRAIN_TICK_SECONDS if self._draining else self._tick_seconds
+        self._pause = self.last_chance_seconds if self._draining else self._tick_seconds
         self.server_lines.tick(http_date(time()))
         self._beat()
         if self._draining:
@@ -462,8 +468,7 @@ class Engine:
     def _go_on_draining(self, now: float) -> None:
         if self._acceptor.sites:
             self._acceptor.close()
-            self.connections.hurry(now + DRAIN_IDLE_SECONDS, now + DRAIN_LINGER_SECONDS)
-            self.idle_seconds = DRAIN_IDLE_SECONDS
+            self.connections.hurry(now + self.idle_seconds, now + DRAIN_LINGER_SECONDS)
         self.connections.retire()  # again: another thread may just have told how many it has
         # Twice in a row: another thread may just be about to admit the last one.
         if not self.connections and self._was_empty:

@@ -46,6 +46,10 @@ if sys.platform == "linux":
             """Tell no more of a listener or a pipe; a connection goes by being closed."""
             self._epoll.unregister(descriptor)
 
+        def close(self) -> None:
+            """Nobody polls any more."""
+            self._epoll.close()
+
 else:
 
     class Poller:
@@ -83,3 +87,7 @@ else:
         def remove(self, descriptor: int) -> None:
             """Tell no more of a listener or a pipe; a connection goes by being closed."""
             self._change(descriptor, (select.KQ_FILTER_READ,), select.KQ_EV_DELETE)
+
+        def close(self) -> None:
+            """Nobody polls any more."""
+            self._queue.close()
