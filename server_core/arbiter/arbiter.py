@@ -16,10 +16,10 @@ from time import monotonic
 
 from server_core.arbiter.autoreload import Autoreload
 from server_core.arbiter.boot import Boot, Failure
-from server_core.arbiter.children import Generation, Grandchild, Worker, describe_status
+from server_core.arbiter.children import Generation, Grandchild, Worker, dead_children, describe_status
 from server_core.arbiter.faults import Faults, indented
 from server_core.arbiter.judge import ABORT_SECONDS, end_all, kill, why_give_up, why_kill
-from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS, Desired, Mode, Phase, next_step
+from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS, Desired, Mode, Patience, Phase, next_step
 from server_core.arbiter.reports import Message, Reports
 from server_core.errors import AppLoadError, BootError
 from server_core.scoreboard import Score, Scoreboard
@@ -77,6 +77,7 @@ class Arbiter:
         self._dead: dict[int, int | None] = {}  # process id -> wait status, not yet told
         self._faults = Faults(log)
         self._backoff = self._faults.backoff
+        self._patience = Patience()
         self._last_look = monotonic()
         self._asleep = 0.0, 0.0  # seconds in which we should have looked and did not run: before the last look, by now
         self._exit: Exception | None = None
@@ -117,7 +118,8 @@ class Arbiter:
         autoreload = self._autoreload
         if autoreload is not None and autoreload.descriptor >= 0:
             poll.register(autoreload.descriptor, select.POLLIN)
-        pause = LOOK_SECONDS if self._desired.mode == Mode.SERVE else 0.1
+        settled = self._desired.mode == Mode.SERVE and self._started_reloads == self._desired.reloads
+        pause = LOOK_SECONDS if settled else 0.1
         backoff = self._backoff.until - monotonic()
         if backoff > 0:
             pause = min(pause, backoff)
@@ -125,8 +127,8 @@ class Arbiter:
         for number in self._signals.read():
             self._heed(number)
         if autoreload is not None and autoreload.descriptor in ready:
-            settled = self._candidate is None and self._current is not None and not self._current.is_stand_in
-            self._reload_because(autoreload.heed(self._workers.values() if settled else ()))
+            can = self._candidate is None and self._current is not None and not self._current.is_stand_in
+            self._reload_because(autoreload.heed(self._workers.values() if can else ()))
 
     def _reload_because(self, reason: str) -> None:
         """Files have changed: ``reason`` says which, "" when nothing has to be done."""
@@ -191,14 +193,7 @@ class Arbiter:
         for generation in self._generations():
             for message in generation.reports.read():
                 self._hear_forkserver(generation, message)
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            self._dead[pid] = status  # a forkserver, or an orphan of a dead one
+        self._dead.update(dead_children())  # forkservers, and orphans of a dead one
         for generation in self._generations():
             if generation.pid in self._dead:
                 self._forkserver_died(generation, self._dead.pop(generation.pid))
@@ -360,8 +355,9 @@ class Arbiter:
         if self._desired.mode == Mode.SERVE and self._started_reloads < self._desired.reloads:
             if now < self._backoff.until:
                 return
-            self._started_reloads = self._desired.reloads
-            self._start_candidate(now)
+            if self._candidate is None or now >= self._patience.until(self._candidate.started):
+                self._started_reloads = self._desired.reloads
+                self._start_candidate(now)
         candidate = self._candidate
         taking_over = candidate is not None and candidate.imported
         source = candidate if taking_over else self._current
@@ -391,6 +387,7 @@ class Arbiter:
         if self._candidate is not None:
             self._log.info("Generation %d is given up for a newer one.", self._candidate.number)
             self._give_up_candidate()
+            self._patience.gave_up()
         try:
             read, write = os.pipe()
             boot = self._make_boot(self._number + 1, self._lifeline, write, failure)
@@ -416,6 +413,8 @@ class Arbiter:
             self._retire(self._current)
         self._current, self._candidate = self._candidate, None
         self._backoff.succeeded()
+        if self._started_reloads == self._desired.reloads:  # else changes come one after the other
+            self._patience.settled()
         self._on_ready(self._current.number, self._current.is_stand_in)
 
     def _candidate_failed(self, failure: Failure, worker: Worker | None = None) -> None:
@@ -432,6 +431,7 @@ class Arbiter:
             )
             self._start_candidate(monotonic(), failure)
             return
+        self._patience.settled()
         if self._current is None and self._autoreload is None:
             loaded = not (worker.failure if worker else candidate.failure)
             self._exit = BootError(f"{who} failed: {sentence}", details) if loaded else AppLoadError(sentence, details)

@@ -18,6 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from server_core.arbiter.boot import Boot, receive_boot, receive_fork
+from server_core.arbiter.children import dead_children
 from server_core.errors import AppLoadError, ServeError
 from server_core.gateway.leftovers import Leftovers
 from server_core.gateway.loader import Loaded
@@ -206,12 +207,6 @@ class ForkServer:
 
     def _reap(self) -> None:
         """Tell the arbiter who has died and how.  Children of the application's import are reaped without a word."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in dead_children():
             self._workers.discard(pid)
             report(self._boot.reports, exited=pid, status=status)

@@ -160,3 +160,25 @@ class Backoff:
         """Forget the failures."""
         self.failures = 0
         self.until = 0.0
+
+
+class Patience:
+    """How long a candidate is let try before a newer one takes its place: the first not at all, for what a person has
+    just saved is what they want to see; under a stream of changes twice as long each time, so that one succeeds."""
+
+    FIRST = 0.25
+
+    def __init__(self) -> None:
+        self._given_up = 0
+
+    def until(self, started: float) -> float:
+        """The moment from which on a candidate that has ``started`` then may be given up for a newer one."""
+        return started + (self.FIRST * 2.0 ** min(self._given_up - 1, 20) if self._given_up else 0.0)
+
+    def gave_up(self) -> None:
+        """A candidate has been given up for a newer one."""
+        self._given_up += 1
+
+    def settled(self) -> None:
+        """A candidate has taken over, or has failed."""
+        self._given_up = 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server_core.arbiter.plan import SIGNALS, Backoff, Desired, Mode, Phase, Step, View, next_step
+from server_core.arbiter.plan import SIGNALS, Backoff, Desired, Mode, Patience, Phase, Step, View, next_step
 
 BOOTING, READY, LEAVING = Phase.BOOTING, Phase.READY, Phase.LEAVING
 
@@ -326,3 +326,17 @@ def test_no_number_of_failures_is_too_large_for_a_pause(failures):
     backoff = Backoff()
     backoff.failures = failures
     assert 0 < backoff.failed(0.0) <= Backoff.LONGEST
+
+
+# -- a candidate under a stream of changes
+
+
+def test_the_first_candidate_is_given_up_at_once_and_each_next_one_later():
+    patience = Patience()
+    times = []
+    for _ in range(6):
+        times.append(patience.until(100.0) - 100.0)
+        patience.gave_up()
+    assert times == [0.0, 0.25, 0.5, 1.0, 2.0, 4.0]
+    patience.settled()
+    assert patience.until(100.0) == 100.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import signal
 from collections.abc import Callable
@@ -264,6 +265,24 @@ def test_hup_while_a_new_generation_takes_over_never_leaves_too_few_workers(serv
     gate.stay_open()
     taken_over(server, 3)
     assert generations(server) == {"3"}
+    stop(server)
+
+
+def test_new_code_is_served_while_it_is_asked_for_again_and_again(site, tmp_path):
+    """A start takes longer than the time between two of them."""
+    server = site("-w", "1")
+    numbers = itertools.count(2)
+
+    def saved_again() -> str:
+        write_app(tmp_path, str(next(numbers)))
+        hup(server)
+        return server.get().text
+
+    first = eventually(lambda: (text := saved_again()) != "one" and text)
+    eventually(lambda: saved_again() not in ("one", first))
+    write_app(tmp_path, "last")
+    hup(server)
+    eventually(lambda: server.get().text == "last")
     stop(server)
 
 
