@@ -116,7 +116,7 @@ class Arbiter:
         for reports in self._all_reports():
             poll.register(reports.descriptor, select.POLLIN)
         autoreload = self._autoreload
-        if autoreload is not None and autoreload.descriptor >= 0:
+        if autoreload is not None and autoreload.keep_watching():
             poll.register(autoreload.descriptor, select.POLLIN)
         settled = self._desired.mode == Mode.SERVE and self._started_reloads == self._desired.reloads
         pause = LOOK_SECONDS if settled else 0.1

@@ -29,27 +29,38 @@ class Change(Protocol):
 
 
 class Watching(Protocol):
-    """What tells of changed files; ``descriptor`` can be read when there is something."""
+    """What tells of changed files; ``descriptor`` can be read when there is something, -1 while nobody watches."""
 
     descriptor: int
 
-    def read(self) -> Change | None:
-        """What has changed; None when no more will be told."""
+    def read(self) -> Change:
+        """What has changed."""
+
+    def keep_up(self) -> bool:
+        """Replace a watcher that has died, when it is time for it; is there one now?"""
 
     def add(self, places: Iterable[tuple[str, str]]) -> None:
         """Watch further places too: directories, each with a pattern for the files below it."""
 
 
 class Autoreload:
-    """``descriptor`` can be read when files have changed; -1 when nobody watches any more."""
+    """``descriptor`` can be read when files have changed."""
 
     def __init__(self, watching: Watching, log: Logger) -> None:
         self._log = log
         self._watching = watching
-        self.descriptor = watching.descriptor
         self._told = 0  # how often workers have been told of a change
         self._heeded = 0  # the last of these that has led to a reload
         self._terminal = Terminal()
+
+    @property
+    def descriptor(self) -> int:
+        """-1 while nobody watches."""
+        return self._watching.descriptor
+
+    def keep_watching(self) -> bool:
+        """Is there somebody who watches?  One that has died is replaced after a pause."""
+        return self._watching.keep_up()
 
     def is_left_alone(self) -> bool:
         """Has whoever develops closed the terminal?  Nobody would look at reloads any more, or could end the server."""
@@ -65,9 +76,6 @@ class Autoreload:
         ``workers`` are those who may take it up, none when nobody serves or others are about to.
         """
         change = self._watching.read()
-        if change is None:
-            self.descriptor = -1
-            return ""
         who = list(workers)
         if not change.paths or not who or any(path.endswith(".py") for path in change.paths):
             return change.sentence

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from server_core.arbiter.autoreload import for_people
 from server_core.arbiter.boot import fresh_interpreter, spawn
+from server_core.arbiter.plan import Backoff
 from server_core.config.patterns import literal_head, parse_pattern
 from server_core.config.values import quote
 from server_core.errors import ConfigError
@@ -40,6 +41,10 @@ ATTENTION_MS = 250
 READY_SECONDS = 10.0
 #: by how much the time of a change can be behind the clock: a file system looks at it once in a tick of the kernel
 TICK_NS = 10_000_000
+#: what has changed so shortly before the end of a watcher was perhaps not told any more
+UNTOLD_NS = 1_000_000_000
+#: a watcher that has lived for so long shows that a new one helps
+STABLE_SECONDS = 10.0
 
 
 class Changes(NamedTuple):
@@ -56,7 +61,7 @@ class Changes(NamedTuple):
 
 
 class Watch:
-    """A running watcher; ``descriptor`` can be read when something has changed."""
+    """A running watcher; ``descriptor`` can be read when something has changed, -1 when the watcher has died."""
 
     def __init__(
         self, settings: Development, directories: Iterable[str], log: Logger, origins: Mapping[str, str]
@@ -78,16 +83,12 @@ class Watch:
             include=list(settings.reload_include),
             exclude=list(settings.reload_exclude),
         )
-        self.descriptor, write = os.pipe()
-        read, self._orders = os.pipe()
-        os.set_blocking(self.descriptor, False)
-        arguments = (str(read), str(write), engine, json.dumps(request))
-        self._pid = spawn(fresh_interpreter("server_core.reload.watcher", *arguments), (read, write))
-        os.close(read)
-        os.close(write)
+        self._engine, self._request = engine, request
         self._log = log
-        self._buffer = b""
         self._places: set[Place] = set()
+        self._backoff = Backoff()
+        self._lost = 0  # the time from which on changes may not have been told
+        self._start()
         select.select([self.descriptor], [], [], READY_SECONDS)
         if roots:
             log.debug("Watching %s with %s.", ", ".join([*roots, *request.far]), engine)
@@ -95,6 +96,39 @@ class Watch:
             log.warning(
                 "No directory is watched (reload), for / is too large: set chdir to the application's own folder."
             )
+
+    def _start(self) -> None:
+        """Raises OSError when there can be no further process."""
+        ours, write = os.pipe()
+        read, orders = os.pipe()
+        arguments = (str(read), str(write), self._engine, json.dumps(self._request), str(self._lost))
+        try:
+            self._pid = spawn(fresh_interpreter("server_core.reload.watcher", *arguments), (read, write))
+        except OSError:
+            os.close(ours)
+            os.close(orders)
+            raise
+        finally:
+            os.close(read)
+            os.close(write)
+        os.set_blocking(ours, False)
+        self.descriptor, self._orders = ours, orders
+        self._buffer = b""
+        self._started = monotonic()
+
+    def keep_up(self) -> bool:
+        """Start the watcher anew when it has died and the pause is over; is there one now?"""
+        if self.descriptor < 0 and monotonic() >= self._backoff.until:
+            try:
+                self._start()
+            except OSError as error:
+                pause = self._backoff.failed(monotonic())
+                self._log.error("Cannot start the watcher: %s. Next try in %gs.", error.strerror, pause)
+                return False
+            places, self._places = self._places, set()
+            self.add(places, self._lost)
+            self._log.info("A new watcher has been started; what has changed meanwhile is noticed.")
+        return self.descriptor >= 0
 
     def add(self, places: Iterable[Place], since: int | None = None) -> None:
         """Watch further places too: directories, each with a pattern as of ``Path.glob`` for files below it.
@@ -114,16 +148,15 @@ class Watch:
             with suppress(BrokenPipeError):  # it has died, as ``read`` will tell
                 _write(self._orders, {"places": sorted(new), "since": since})
 
-    def read(self) -> Changes | None:
-        """What has changed; no paths when a whole line has not come yet, None when no more will come."""
+    def read(self) -> Changes:
+        """What has changed; no paths when a whole line has not come yet, or the watcher has died."""
         try:
             data = os.read(self.descriptor, 65536)
         except BlockingIOError:
             return Changes(())
         if not data:
-            self._pid = 0
-            self._log.error("The watcher has died: changes are not noticed any more. Start the server again.")
-            return None
+            self._has_died()
+            return Changes(())
         *lines, self._buffer = (self._buffer + data).split(b"\n")
         changed: set[str] = set()
         for message in map(json.loads, lines):
@@ -133,10 +166,24 @@ class Watch:
                 changed.update(message)
         return Changes(tuple(sorted(changed)))
 
+    def _has_died(self) -> None:
+        self._let_go()
+        self._pid = 0
+        self._lost = time_ns() - UNTOLD_NS
+        if monotonic() - self._started > STABLE_SECONDS:
+            self._backoff.succeeded()
+        pause = self._backoff.failed(monotonic())
+        self._log.error("The watcher has died: changes are not noticed until a new one is there, in %gs.", pause)
+
+    def _let_go(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            os.close(self._orders)
+            self.descriptor = -1
+
     def end(self) -> None:
         """Stop watching."""
-        os.close(self.descriptor)
-        os.close(self._orders)
+        self._let_go()
         if self._pid:
             try:
                 os.kill(self._pid, signal.SIGKILL)
@@ -194,7 +241,8 @@ def _far(settings: Development, roots: list[str], origins: Mapping[str, str]) ->
 
 
 def main() -> None:
-    """Entry point of the watcher's process: descriptors to read and to write, and what to watch as JSON."""
+    """Entry point of the watcher's process: descriptors to read and to write, the engine, what to watch as JSON, and
+    the time from which on changes count (0: from now on)."""
     for number in (*FOR_THE_FAMILY, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     let_through()
@@ -205,6 +253,9 @@ def main() -> None:
     notice = _by_watchfiles if engine == "watchfiles" else _by_polling
     try:
         _write(write, [])
+        since = int(sys.argv[5])
+        if since and (missed := view.changed_since(since)):
+            _write(write, missed)
         for message in notice(view, orders):
             if message:
                 _write(write, message)
@@ -275,13 +326,21 @@ class _View:
         known = self._seen
         self.scope.add(places)
         after = [path for path in self.look() if path in known or _changed_since(path, since)]
-        # What has been deleted meanwhile has left its mark on the directory, as files that have come do too.
         directories = {os.path.dirname(path) for path in self._seen.keys() - known.keys()}
         directories.update(directory for directory, _ in places)
+        return sorted({*before, *after, *self._marked(directories, since)})
+
+    def changed_since(self, since: int) -> list[str]:
+        """Of all that has been seen at first."""
+        directories = {os.path.dirname(path) for path in self._seen} | set(self.scope.directories)
+        return sorted({path for path in self._seen if _changed_since(path, since)} | self._marked(directories, since))
+
+    def _marked(self, directories: set[str], since: int) -> set[str]:
+        """What has been deleted has left its mark on the directory, as files that have come do too: only the former."""
         marked = {path for path in directories if _changed_since(path, since)}
         if marked:
             marked -= {os.path.dirname(path) for path in self._seen if _changed_since(path, since)}
-        return sorted({*before, *after, *marked})
+        return marked
 
     def _become(self, now: Look) -> list[str]:
         before, self._seen = self._seen, now

@@ -12,6 +12,7 @@ import signal
 import sys
 import termios
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -256,11 +257,25 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_the_end_of_the_watcher_is_told_and_the_server_serves_on(start):
+@pytest.mark.parametrize("change", ["edited", "deleted", "made"])
+def test_a_watcher_that_dies_is_replaced_and_what_changed_meanwhile_is_not_missed(start, project, change):
+    (project / "more.py").write_text("")
     server = start()
+    time.sleep(1.1)  # what was written right before the end of a watcher counts as not told
     os.kill(watcher_of(server), signal.SIGKILL)
+    if change == "edited":
+        (project / "part.py").write_text('ANSWER = b"changed"\n')
+    elif change == "deleted":
+        (project / "more.py").unlink()
+    else:
+        (project / "made.py").write_text("")
     server.read_until("The watcher has died")
     assert server.get("/").text == "one"
+    server.read_until("A new watcher has been started")
+    server.read_until({"edited": r"part\.py", "deleted": r"\.", "made": r"made\.py"}[change] + " changed:")
+    server.read_until(LOADED.format(2))
+    (project / "part.py").write_text('ANSWER = b"and again"\n')
+    answers(server, "and again")
 
 
 def test_no_reload_without_the_option(serve, project):

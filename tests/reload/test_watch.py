@@ -268,6 +268,24 @@ def test_a_place_may_come_and_go(start: Start, project: Path, tmp_path: Path) ->
         all_told(watch, project)
 
 
+def test_places_and_pauses_outlive_a_watcher_that_dies_again_and_again(
+    start: Start, project: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = start()
+    (tmp_path / "far").mkdir()
+    watch.add([(str(tmp_path / "far"), "*.txt")])
+    for pause in (0.5, 1):
+        os.kill(watch._pid, signal.SIGKILL)
+        os.waitpid(watch._pid, 0)
+        eventually(lambda: watch.read() and watch.descriptor == -1)
+        assert caplog.messages[-1].endswith(f"until a new one is there, in {pause:g}s.")
+        assert not watch.keep_up()
+        eventually(watch.keep_up)
+    file = tmp_path / "far" / "words.txt"
+    file.write_text("changed")
+    told(watch, file)
+
+
 def test_many_places_do_not_make_the_arbiter_wait_for_a_watcher_that_does_not_read(
     start: Start, tmp_path: Path
 ) -> None:
