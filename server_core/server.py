@@ -179,7 +179,7 @@ class Server:
             on_ready=lambda generation, stands_in: self._tell_ready(generation, stands_in, listeners, log),
             on_drain=stop_listening,
             autoreload=Autoreload(watch, log) if watch is not None else None,
-            shows_failures=watch is not None and settings.profile.develops,
+            develops=settings.profile.develops,
         )
 
     def _boot(

@@ -39,8 +39,8 @@ class Arbiter:
 
     ``make_boot(generation, lifeline, reports, failure)`` says what a forkserver is told.  ``on_ready(generation,
     stands_in)`` is called whenever a generation has taken over.  With ``autoreload`` (development) a first import that
-    fails does not end the server: it waits for a change; and with ``shows_failures`` a generation of our own stands in
-    for an application that cannot be loaded, and shows its clients why.
+    fails does not end the server: it waits for a change; and if the profile ``develops`` a generation of our own stands
+    in for an application that cannot be loaded, and shows its clients why.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Arbiter:
         on_ready: Callable[[int, bool], None] = lambda generation, stands_in: None,
         on_drain: Callable[[], None] = lambda: None,
         autoreload: Autoreload | None = None,
-        shows_failures: bool = False,
+        develops: bool = False,
     ) -> None:
         self._desired = Desired(workers, 0, Mode.SERVE)
         self._timeouts = timeouts
@@ -64,7 +64,7 @@ class Arbiter:
         self._on_ready = on_ready
         self._on_drain = on_drain
         self._autoreload = autoreload
-        self._shows_failures = shows_failures
+        self._develops = develops
         self._signals = SignalPipe([*SIGNALS, *UNUSED_SIGNALS, signal.SIGCHLD])
         self._lifeline, self._lifeline_end = os.pipe()
         self._workers: dict[int, Worker] = {}
@@ -295,14 +295,14 @@ class Arbiter:
         if worker.phase is Phase.LEAVING and not worker.why_killed and as_told:
             self._log.debug("Worker %d (pid %d) has left.", worker.slot, worker.pid)
             return
-        failure = worker.failure or Failure(
-            worker.why_killed or f"it {describe_status(status)}", worker.reports.last_words
-        )
-        sentence, details = failure
+        sentence = worker.why_killed or f"it {describe_status(status)}"
+        sentence, details = failure = worker.failure or Failure(sentence, worker.reports.last_words)
         if worker.phase is Phase.LEAVING:
-            self._log.warning(
-                "Worker %d (pid %d), which was leaving: %s.%s", worker.slot, worker.pid, sentence, indented(details)
-            )
+            if worker.why_killed and self._develops and self._desired.mode != Mode.SERVE:
+                details = ""  # whoever has pressed Ctrl-C beside an open event stream knows why
+            sentence += "; the stacks of its threads follow" if details else ""
+            words = "Worker %d (pid %d), which was leaving: %s.%s"
+            self._log.warning(words, worker.slot, worker.pid, sentence, indented(details))
             return
         if self._candidate is not None and worker.generation == self._candidate.number:
             self._candidate_failed(failure, worker)
@@ -425,7 +425,7 @@ class Arbiter:
         self._give_up_candidate()
         if self._desired.mode != Mode.SERVE:
             return
-        if self._shows_failures and not candidate.is_stand_in:
+        if self._develops and self._autoreload is not None and not candidate.is_stand_in:
             self._faults.tell(
                 f"The application was not loaded, {who} failed: {sentence}", details, failure, "The browser shows why."
             )

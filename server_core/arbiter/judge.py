@@ -41,7 +41,7 @@ def why_kill(worker: Worker, now: float, timeouts: Timeouts, silence: float, mod
     if worker.phase is Phase.LEAVING and age > timeouts.graceful_timeout:
         return (
             f"it was killed, because its requests were not finished {timeouts.graceful_timeout:g}s after it was "
-            "told to leave (graceful_timeout); the stacks of its threads follow"
+            "told to leave (graceful_timeout)"
         )
     return ""
 

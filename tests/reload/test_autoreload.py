@@ -367,3 +367,6 @@ def test_an_answer_that_never_ends_holds_up_the_end_of_a_development_server_for_
         server.signal(signal.SIGINT)
         server.read_until(r"up to 3s \(graceful_timeout\)")
         assert server.wait(patience=15) == 0
+    assert "which was leaving: it was killed" in server.text
+    assert "Current thread" not in server.text
+    assert "stack" not in server.text
