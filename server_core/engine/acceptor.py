@@ -30,7 +30,7 @@ class Acceptor:
 
     While ``full`` says so, new connections stay in the queue; ``clients`` knows how many should be taken at once.
     ``exclusive`` says that one waiting worker is enough to be told of a new connection: it will certainly have a
-    thread for it.  Otherwise all that are idle are told, and the quickest takes it.
+    thread for it, and lines up behind the others.  Otherwise all that are idle are told, and the quickest takes it.
     """
 
     def __init__(
@@ -82,6 +82,15 @@ class Acceptor:
         for _ in range(share if busy else 1):
             if not self.accept(descriptor):
                 break
+        if self._exclusive and not busy:
+            self._line_up(descriptor)
+
+    def _line_up(self, descriptor: int) -> None:
+        """Behind all other workers: the kernel tells the first in line that is idle, and moves nobody by itself."""
+        with self._lock:
+            if descriptor in self.sites and descriptor not in self.paused and descriptor not in self._left:
+                self._poller.remove(descriptor)
+                self._poller.add_listener(descriptor, exclusive=True)
 
     def _leave(self, descriptor: int, busy: bool) -> None:
         """To the other workers, for a turn that takes a millisecond at least."""

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 from live import PATIENCE, eventually
-from scenes import ask, at_work
+from scenes import BOTH, ask, at_work
 
 from server_core.engine.clients import AT_ONCE, SPREAD, Clients
 from server_core.scoreboard import Score, Scoreboard
@@ -101,6 +101,17 @@ def test_connections_that_come_together_are_shared_by_all_workers(serve):
         held = Counter(answered_by(visitor) for visitor in visitors)
     assert sorted(held) == sorted(at_work(server))
     assert max(held.values()) <= 64 / 2 * 1.2, held
+
+
+@BOTH
+def test_idle_workers_take_turns_also_with_threads(serve, kind):
+    """Each client has had its answer before the next one comes, so none of the workers is busy."""
+    server = serve("-w", "3", *kind, "simple:app")
+    eventually(lambda: len({server.get().text for _ in range(12)}) == 3)  # all are ready
+    with ExitStack() as stack:
+        held = Counter(answered_by(stack.enter_context(server.connect())) for _ in range(45))
+    assert sorted(held) == sorted(at_work(server))
+    assert max(held.values()) <= 45 / 3 + SPREAD, held
 
 
 def test_a_worker_that_takes_none_holds_up_nobody(serve, gate):

@@ -21,7 +21,7 @@ from server_core.scoreboard import Scoreboard
 class Scene:
     """One worker's acceptor on a real listener and a real poller; another worker has no connections."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, exclusive: bool = False) -> None:
         board = Scoreboard(4)
         board.share(1).tell(0)
         self.clients = Clients(1000, board.share(2))
@@ -32,7 +32,7 @@ class Scene:
         self.descriptor = listener.fileno()
         log = logging.Logger("silent")
         self.acceptor = Acceptor(
-            [Site(listener, {})], self.poller, self._admit, lambda: self.full, self.clients, False, log
+            [Site(listener, {})], self.poller, self._admit, lambda: self.full, self.clients, exclusive, log
         )
 
     def _admit(self, sock: socket.socket, peer: object, site: Any) -> None:
@@ -120,3 +120,28 @@ def test_nothing_is_taken_out_that_is_closed(scene: Scene):
     scene.acceptor.take(scene.descriptor, busy=False)
     scene.turns()
     assert not scene.told()
+
+
+def test_who_lines_up_behind_the_others_is_still_told():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        scene = Scene(listener, exclusive=True)
+        for number in (1, 2):
+            with socket.create_connection(listener.getsockname()):
+                assert scene.told()
+                scene.acceptor.take(scene.descriptor, busy=False)
+                assert len(scene.taken) == number
+                scene.taken[-1].close()
+        assert not scene.told()
+
+
+def test_a_listener_that_is_paused_does_not_line_up():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        scene = Scene(listener, exclusive=True)
+        scene.full = True
+        with socket.create_connection(listener.getsockname()):
+            scene.acceptor.take(scene.descriptor, busy=False)
+            assert not scene.told()
+            scene.acceptor.resume()
+            assert scene.told()
