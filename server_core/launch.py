@@ -100,7 +100,7 @@ def limit_import(call: Call, give_up: Callable[[AppLoadError], None]) -> None:
     """A front door is about to import a project: what the arbiter does about an import that hangs is done for it, too.
 
     After ``boot_timeout``, as far as ``call`` knows it before the project has been asked, ``give_up`` tells where it
-    hangs, and this process ends.  ``hand_over`` ends the limit.
+    hangs, and this process ends.  ``end_limit`` or ``hand_over`` end the limit.
     """
     if os.name != "posix":  # ``require_posix`` tells
         return
@@ -116,6 +116,12 @@ def limit_import(call: Call, give_up: Callable[[AppLoadError], None]) -> None:
 
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, limit)
+
+
+def end_limit() -> None:
+    """The project has been imported."""
+    if os.name == "posix":
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _spec(call: Call, resolved: Resolved) -> AppSpec:
@@ -165,7 +171,7 @@ def hand_over(call: Call) -> NoReturn:
         sys.stderr.flush()
         os.set_inheritable(file.fileno(), True)
         command = fresh_interpreter("server_core.launch", str(file.fileno()))
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        end_limit()
         signal.pthread_sigmask(signal.SIG_SETMASK, held_back())
         os.execv(command[0], command)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from live import LiveServer, eventually
-from projects import FLASK, MANAGE_SERVE, copy_of
+from projects import FLASK, MANAGE_SERVE, copy_of, run
 
 #: moments of a start, in seconds; the last one is when it serves, more or less
 MOMENTS = [step / 20 for step in range(14)]
@@ -157,6 +157,26 @@ def test_the_limit_ends_with_the_import(serve, tmp_path):
     """A timer that is set stays set in the program that takes this one's place."""
     pytest.importorskip("django")
     project = copy_of("django_shop", tmp_path)
-    server = serve(command=[*MANAGE_SERVE, "--bind", "127.0.0.1:0", "--boot-timeout", "5s"], cwd=project)
+    command = [sys.executable, "-m", "django_serve", "--bind", "127.0.0.1:0", "--boot-timeout", "5s"]
+    server = serve(command=command, cwd=project)
     with pytest.raises(subprocess.TimeoutExpired):
         server.process.wait(5)
+
+
+def test_another_command_of_that_name_is_left_alone(tmp_path):
+    pytest.importorskip("django")
+    project = copy_of("django_shop", tmp_path)
+    settings = project / "shop_site" / "settings.py"
+    settings.write_text(settings.read_text() + '\nINSTALLED_APPS.insert(0, "theirs")\n')
+    commands = project / "theirs" / "management" / "commands"
+    commands.mkdir(parents=True)
+    for folder in (commands, commands.parent, commands.parent.parent):
+        (folder / "__init__.py").touch()
+    (commands / "serve.py").write_text(
+        "import signal\n"
+        "from django.core.management.base import BaseCommand\n\n"
+        "class Command(BaseCommand):\n"
+        "    def handle(self, **options):\n"
+        "        print(signal.getitimer(signal.ITIMER_REAL))\n"
+    )
+    assert run([sys.executable, "manage.py", "serve"], project) == (0, "(0.0, 0.0)\n")
