@@ -106,8 +106,8 @@ TABLE: tuple[Translation, ...] = (
     Translation(
         "PREFERRED_URL_SCHEME",
         "`forwarded_allow_ips`",
-        "`https` makes the inspection tell when nobody says that a request came by it: no proxy is trusted, and there is "
-        "no `certfile`",
+        "`https` makes the inspection tell when nobody says that a request came by it: no proxy is trusted, and "
+        "there is no `certfile`",
         "within requests, Flask goes by what the server knows",
     ),
     Translation(
