@@ -58,13 +58,17 @@ class Crew:
         return self.leader is seat
 
     def replace(self, leader: Seat | None) -> None:
-        """If ``leader`` still leads and somebody is parked, that one leads from now on."""
+        """If ``leader`` still leads and somebody is parked, that one leads from now on.
+
+        In the place of a leader that is stuck, who has parked last and is awake the soonest.  After one that has
+        stepped down (None), who has parked first: each gets its turn, and a substitute sees that it can leave.
+        """
         if not self.parked or self.blocking:
             return
         with self._election:
             if self.blocking or not self.parked or self.leader is not leader:
                 return
-            seat = self.parked.pop()
+            seat = self.parked.pop(0 if leader is None else -1)
             self.leader, self.leader_thread = seat, seat.thread
         seat.gate.release()
 

@@ -89,12 +89,6 @@ def test_nothing_yet_is_nothing(autoreload, told, workers):
     assert autoreload.descriptor == told.descriptor
 
 
-def test_the_end_of_the_watcher_is_heeded_once(autoreload, told, workers):
-    told.next = None
-    assert autoreload.heed(workers[0]) == ""
-    assert autoreload.descriptor == -1
-
-
 def test_a_worker_that_cannot_be_told_means_a_reload(autoreload, told, workers):
     mine, theirs = workers
     theirs[1].close()

@@ -65,6 +65,7 @@ BEGINNINGS: dict[str, list[str]] = {
         "PROXY TCP4 1 1 1 ",
     ],
     "pages._match_weight": ["", "a", "a;", "a; ", "a;q=", "a;q=1.0"],
+    "ranges._one_part": ["", "bytes=", "bytes=1", "bytes=1-", "bytes=1-2"],
     "response._is_status": ["", "200", "200 "],
     "response._is_name": ["", "A"],
     "response._is_value": ["", "a"],
