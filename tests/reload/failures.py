@@ -35,9 +35,11 @@ def fails(folder: Path, source: str, name: str = "") -> tuple[Path, str, str]:
     raise AssertionError("the source does not fail")
 
 
-def stand_in(sentence: str, details: str = "", title: str = "shop", number: int = 7) -> Any:
+def stand_in(
+    sentence: str, details: str = "", title: str = "shop", number: int = 7, settings: Settings | None = None
+) -> Any:
     told = {"title": title, "sentence": sentence, "details": details, "number": number}
-    return load(json.dumps(told), Settings()).application
+    return load(json.dumps(told), settings or Settings()).application
 
 
 class Input:
@@ -48,8 +50,8 @@ class Input:
 
 
 class Reply:
-    def __init__(self, application: Any, accept: str, method: str, path: str) -> None:
-        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_ACCEPT": accept, "wsgi.input": Input()}
+    def __init__(self, application: Any, accept: str, method: str, path: str, **fields: str) -> None:
+        environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_ACCEPT": accept, "wsgi.input": Input(), **fields}
         said: list[Any] = []
         body = application(environ, lambda *arguments: said.extend(arguments))
         self.body = b"".join(body)
@@ -62,8 +64,8 @@ class Reply:
         return self.body.decode("utf-8")
 
 
-def ask(application: Any, accept: str = "text/html", method: str = "GET", path: str = "/") -> Reply:
-    return Reply(application, accept, method, path)
+def ask(application: Any, accept: str = "text/html", method: str = "GET", path: str = "/", **fields: str) -> Reply:
+    return Reply(application, accept, method, path, **fields)
 
 
 def all_forms(application: Any) -> str:

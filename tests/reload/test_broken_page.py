@@ -16,10 +16,12 @@ from growth import TIMES, is_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server_core.config.bindings import Binding
 from server_core.reload.broken_page import ASKED_AT
 from server_core.reload.broken_report import seen
 from server_core.reload.sources import LARGEST, library_of, read_source
 from server_core.reload.tracebacks import Frame, failures_in
+from server_core.settings import Paths, Settings, Sockets
 
 NAME_ERROR = """\
 import os
@@ -511,6 +513,41 @@ def test_head_has_the_length_of_the_page_and_no_body(application):
     reply = ask(application, "text/html", "HEAD")
     assert reply.body == b""
     assert reply.headers["Content-Length"] == str(len(ask(application).body))
+
+
+FORMS = ("text/html", "application/json", "text/plain")
+
+
+@pytest.fixture(scope="module")
+def bound():
+    """One at addresses of a name, and with hosts that are allowed."""
+    return stand_in(
+        "the application shop raised NameError: name 'maximum_items' is not defined on import",
+        settings=Settings(
+            sockets=Sockets(bind=(Binding("tcp", "devbox", 8000),)), paths=Paths(allowed_hosts=(".shop.test",))
+        ),
+    )
+
+
+@pytest.mark.parametrize("accept", FORMS)
+@pytest.mark.parametrize(
+    "host",
+    ["localhost:8000", "shop.localhost", "127.0.0.1:8000", "[::1]:8000", "192.0.2.7", "DevBox:8000", "a.shop.test"],
+)
+def test_who_asks_by_a_name_of_this_machine_is_told_what_is_wrong(bound, accept, host):
+    assert "maximum_items" in ask(bound, accept, HTTP_HOST=host).text
+
+
+@pytest.mark.parametrize("accept", FORMS)
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "[::x]", "%"]
+)
+def test_a_page_of_the_web_that_has_its_name_point_here_reads_nothing(bound, accept, host):
+    for method in ("GET", "POST"):
+        reply = ask(bound, accept, method, HTTP_HOST=host)
+        assert reply.status == "500 Internal Server Error"
+        assert "maximum_items" not in reply.text
+        assert "allowed_hosts" in reply.text
 
 
 def test_the_question_whether_it_is_still_broken_is_answered_with_the_number(application):
