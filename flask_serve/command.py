@@ -20,7 +20,7 @@ from server_core.config.layers import FRAMEWORK, Given, Layer, from_json, to_jso
 from server_core.config.options import SettingsCommand, layers_from_click, settings_options
 from server_core.config.translation import translated
 from server_core.config.values import without_arguments
-from server_core.errors import AppLoadError, ConfigError, ServeError
+from server_core.errors import AppLoadError, BootError, ConfigError, ServeError
 from server_core.gateway.loader import AppSpec, own_traceback
 from server_core.gateway.loader import describe as describe_error
 from server_core.launch import Call, hand_over, limit_import, path_of_this_process, require_posix, tell
@@ -87,7 +87,7 @@ class Told:
 def ask_application(info: ScriptInfo, call: Call) -> Told:
     """Load the application in a child: its configuration is needed here, its code is not; ``call`` has the rest.
 
-    Raises ConfigError for a configuration that is wrong, AppLoadError when the import hangs.  A broken application is
+    Raises ConfigError for a configuration that is wrong, BootError when the import hangs.  A broken application is
     not refused here: while it is being developed the server starts and waits for it to be mended.
     """
     read, write = os.pipe()
@@ -117,7 +117,7 @@ def ask_application(info: ScriptInfo, call: Call) -> Told:
     if "refused" in told:
         raise ConfigError(told["refused"])
     if "hangs" in told:
-        raise AppLoadError(told["hangs"], told["details"])
+        raise BootError(told["hangs"], told["details"])
     if "failed" in told:
         return Told(_what_is_known(), title, tuple(told["path"]), AppLoadError(told["failed"], told["details"]))
     return Told(from_json(told["layers"])[0], told["title"], tuple(told["path"]))

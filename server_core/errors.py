@@ -32,7 +32,7 @@ class StartError(ServeError):
 
 
 class BootError(ServeError):
-    """Worker processes cannot be brought up although the application could be imported."""
+    """Worker processes cannot be brought up although the application could be imported, or the import does not end."""
 
     exit_code = 3
 

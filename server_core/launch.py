@@ -26,7 +26,7 @@ from server_core.config.files import file_layer
 from server_core.config.layers import Layer, Resolved, from_json, resolve, to_json
 from server_core.config.manual import show_config
 from server_core.config.values import without_arguments
-from server_core.errors import AppLoadError, ConfigError, ServeError
+from server_core.errors import BootError, ConfigError, ServeError
 from server_core.gateway.dotenv import names_in_force
 from server_core.gateway.loader import AppSpec
 
@@ -96,7 +96,7 @@ def tell(error: ServeError) -> None:
         click.echo(error.details.rstrip("\n"), err=True)
 
 
-def limit_import(call: Call, give_up: Callable[[AppLoadError], None]) -> None:
+def limit_import(call: Call, give_up: Callable[[BootError], None]) -> None:
     """A front door is about to import a project: what the arbiter does about an import that hangs is done for it, too.
 
     After ``boot_timeout``, as far as ``call`` knows it before the project has been asked, ``give_up`` tells where it
@@ -111,8 +111,8 @@ def limit_import(call: Call, give_up: Callable[[AppLoadError], None]) -> None:
 
     def ring(number: int, frame: FrameType | None) -> None:
         stack = "Stack (most recent call last):\n" + "".join(traceback.format_stack(frame))
-        give_up(AppLoadError(f"the application was still being imported after {limit:g}s (boot_timeout)", stack))
-        os._exit(AppLoadError.exit_code)
+        give_up(BootError(f"the application was still being imported after {limit:g}s (boot_timeout)", stack))
+        os._exit(BootError.exit_code)
 
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, limit)

@@ -664,7 +664,7 @@ class Development:
         "auto",
         choice("auto", "watchfiles", "poll"),
         help="How changes are noticed: watchfiles is told by the system and needs the package of that name, poll looks "
-        "at every file about once a second, auto takes watchfiles where it is installed.",
+        "at every file about twice a second, auto takes watchfiles where it is installed.",
     )
     reload_extra_files: tuple[str, ...] = setting(
         "",

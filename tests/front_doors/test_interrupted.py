@@ -119,7 +119,7 @@ def test_no_process_and_no_program_of_the_application_is_left_deaf(serve, tmp_pa
 
 def hung(serve: Callable[..., LiveServer], folder: Path, command: list[str], **env: str) -> LiveServer:
     server = serve(command=command, cwd=folder, env=env, wait=False)
-    assert server.wait() == 4
+    assert server.wait() == 3
     assert "Error: the application was still being imported after 0.5s (boot_timeout)\n" in server.text
     assert "Stack (most recent call last):\n" in server.text
     assert server.text.endswith("in <module>\n    time.sleep(60)\n")

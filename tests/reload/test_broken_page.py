@@ -539,9 +539,7 @@ def test_who_asks_by_a_name_of_this_machine_is_told_what_is_wrong(bound, accept,
 
 
 @pytest.mark.parametrize("accept", FORMS)
-@pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "[::x]", "%"]
-)
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:80", "localhost.evil.example", "[::x]", "%"])
 def test_a_page_of_the_web_that_has_its_name_point_here_reads_nothing(bound, accept, host):
     for method in ("GET", "POST"):
         reply = ask(bound, accept, method, HTTP_HOST=host)
