@@ -113,7 +113,6 @@ server_core.reload.watcher
 server_core.reload.standin
 server_core.reload.browser
 server_core.reload.masking
-server_core.reload.code_reading
 server_core.reload.code_masking
 server_core.reload.tracebacks
 server_core.reload.sources
@@ -159,7 +158,6 @@ PURE = [
     *(name for name in READING_ORDER if name.startswith(("server_core.http", "server_core.config"))),
     "server_core.arbiter.plan",
     "server_core.reload.masking",
-    "server_core.reload.code_reading",
     "server_core.reload.code_masking",
     "server_core.reload.tracebacks",
 ]

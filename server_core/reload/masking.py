@@ -18,9 +18,10 @@ MASK = "********"
 #: start and end in a text
 Range = tuple[int, int]
 
-# Django's words (SafeExceptionReporterFilter) and more of their kind.
-_SECRET = re.compile("API|AUTH|TOKEN|KEY|SECRET|PASS|PWD|SIGNATURE|DSN|CRED|PRIVATE|SALT|COOKIE", re.IGNORECASE)
-_EXCEPTION = re.compile(r"(?:^|\.)[A-Z]\w*(?:Error|Exception|Warning)$")
+# Django's words (SafeExceptionReporterFilter) and more of their kind; input_value is how pydantic tells any value.
+_SECRET = re.compile(
+    "API|AUTH|TOKEN|KEY|SECRET|PASS|PWD|SIGNATURE|DSN|CRED|PRIVATE|SALT|COOKIE|INPUT_VALUE", re.IGNORECASE
+)
 # They sound like secrets, but are found in every project, and a mistake in what they hold is best seen.
 _HARMLESS = frozenset(
     (
@@ -28,30 +29,31 @@ _HARMLESS = frozenset(
         "default_authentication_classes foreignkey foreign_key primary_key sort_keys keyword keywords author authors"
     ).split()
 )
+# Exceptions, and what belongs to Django's application "auth", as its checks name it: auth.User.groups.
+_NO_VALUE = re.compile(r"(?:^|\.)[A-Z]\w*(?:Error|Exception|Warning)$|^auth\.[A-Z]")
+# Each of them is also an everyday word of programs; together, or as a constant, they are not.
+_DOUBTFUL = re.compile("API|AUTH|KEY", re.IGNORECASE)
+_PLAIN = re.compile(r"[A-Za-z_. -]{0,20}")
 
 
 @lru_cache(maxsize=4096)
 def sounds_secret(name: str) -> bool:
-    """Does a variable, a key or an option of this name hold a secret?"""
+    """Does a variable, a key or an option of this name hold a secret?  What is longer than a name does not."""
+    if len(name) > 200:
+        return False
     plain = unicodedata.normalize("NFKC", name)  # as Python reads identifiers
-    return bool(_SECRET.search(plain)) and not _EXCEPTION.search(plain) and plain.lower() not in _HARMLESS
-
-
-# Each of them is also an everyday word of programs; together, or as a constant, they are not.
-_DOUBTFUL = re.compile("API|AUTH|KEY", re.IGNORECASE)
-_WORDS = re.compile(r"[A-Za-z_. -]{0,20}")
+    return bool(_SECRET.search(plain)) and not _NO_VALUE.search(plain) and plain.lower() not in _HARMLESS
 
 
 def surely_secret(name: str) -> bool:
-    """Of a name that sounds secret: is its value one, whatever it looks like?  ``key="title"`` is none."""
-    return (
-        name.isupper() or len(set(_DOUBTFUL.findall(name.lower()))) > 1 or bool(_SECRET.search(_DOUBTFUL.sub("", name)))
-    )
+    """Of a name that sounds secret: is its value one, also if it is a plain word?  ``key="title"`` is none."""
+    doubts = {word.lower() for word in _DOUBTFUL.findall(name)}
+    return name.isupper() or len(doubts) > 1 or bool(_SECRET.search(_DOUBTFUL.sub("", name)))
 
 
-def is_harmless_word(value: str) -> bool:
-    """Would it hide what is good to know, if this was hidden in messages for no more than a doubtful name?"""
-    return bool(_WORDS.fullmatch(value))
+def is_plain(value: str) -> bool:
+    """Would it hide what is good to know, if this was hidden wherever it turns up?"""
+    return bool(_PLAIN.fullmatch(value))
 
 
 def hide(text: str, ranges: Iterable[Range]) -> str:
@@ -67,11 +69,9 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
     """In order, without the empty ones; those that overlap or touch become one."""
     found: list[Range] = []
     for start, end in sorted(ranges):
-        if start >= end:
-            continue
-        if found and start <= found[-1][1]:
+        if start < end and found and start <= found[-1][1]:
             found[-1] = (found[-1][0], max(end, found[-1][1]))
-        else:
+        elif start < end:
             found.append((start, end))
     return found
 
@@ -79,147 +79,64 @@ def merged(ranges: Iterable[Range]) -> list[Range]:
 # --- prose
 
 _WORD = re.compile(r"[\w.-]+")
-# What stands between a name and its value: a quote or bracket that closes the name, then "=", ":" and their like, or a
-# type, too; or nothing but space, when the value is quoted.
-_OPERATOR = re.compile(
-    r"""
-    [\\"'`\])}]*
-    (?: \s* (?: :\s*[\w.]+(?:\[[\w., |]*\])?\s*=(?!=) | => | -> | := | [=!]= | = | : | ,(?=\s*[\\"'`]) ) \s*
-      | [ \t]+ (?: (?:is|was|of)[ \t]+ )? (?=\\*["'`]) )
-    """,
+# What stands between a name and its value: "=", ":" and their like, or nothing but space, when the value is quoted.
+_SIGN = re.compile(
+    r"""[\\"'`\])}]* (?: \s* (?: -> | [!:]?= | : | ,(?=\s*[\\"'`]) ) [=>]?\s*
+                        | [ \t]+ (?: (?:is|was|of|or)[ \t]+ )? (?=\\*[bru]?["'`]) )""",
     re.VERBOSE,
 )
-_QUOTE = re.compile(r"""[A-Za-z]{0,2}(\\*)(\"\"\"|'''|["'`])""")
-# A constant, or where a message will have the value: "no such key: %s".
-_NO_SECRET = re.compile(r"(?:None|True|False|null|true|false)\b|(?:%\(?\w*\)?[sdr]|\{[\w.!]*\})(?=\W*$)", re.MULTILINE)
+# It cannot be known where a value ends: with its line, and the lines below that are indented or close a bracket.
+_VALUE = re.compile(r"(?!(?:None|True|False|null|true|false)\b)[^\n]*(?:\n[ \t\])}][^\n]*)*")
 # The type that a message begins with, and "raised" in a sentence: InvalidToken is no name of a value.
 _TYPE = re.compile(r"(?:\A|(?<=raised ))(?:\w+\.)*(?:[A-Z]+[a-z0-9]+){2,}(?=: )", re.MULTILINE)
-_SOON = 2000
-# A whole string counts for nothing, whatever brackets are in it.
-_BRACKET = re.compile(r"""[()\[\]{}]|(["'])(?:[^\\\n]|\\.)*?\1""")
-_MORE = re.compile(r"""[ \t]*[\w"'`+%.|(\[]""")
-_TO_FILL = re.compile(r"""(?<![\w-])([\w-]{1,200})["']?\s*(?::\s*[\w., |\[\]]{1,40}=|[=:])\s*["']?(?:%[(sdr]|\{)""")
-_URL_TO_FILL = re.compile(r"://\S{0,200}(?:%[(sdr]|\{)\S{0,200}@")
 _BLOCK = re.compile(r"-----BEGIN .*?(?:-----END[^\n]*|\Z)", re.DOTALL)
-# There may be spaces in the password, and libraries take it; but digits alone are a port.
-_ODD_URL = re.compile(r"://[^\s:/@]*:(?!\d+(?:[/\s]|$))")
-_QUOTED = re.compile(r"""(["'])((?:[^\\\n]|\\.?)*?)(?:\1|$)""", re.MULTILINE)
+# user:password@ or token@; there may be spaces in the password, but digits alone behind the colon are a port.
+_USER = re.compile(r"://(?:\S{0,200}@|[^\s:/@]{0,200}:(?!\d+(?:[/\s]|$)))")
+_USER_TO_COME = re.compile(r"://[^\s:/@]{0,200}:\Z")
 
 
 def secrets_in_text(text: str) -> list[Range]:
-    """Where a text tells secrets: values of what sounds secret, the user's part of URLs, private keys."""
-    found = [(match.start(), match.end()) for match in _BLOCK.finditer(text)]
-    found += _in_urls(text)
-    found += _values(text)
-    found += _under_headings(text)
-    return found
+    """Where a text tells secrets: what follows on a name that sounds like one's, and what is in URLs and blocks.
 
-
-def asks_for_secret(text: str) -> bool:
-    """Is this a template such as ``"password=%s"`` or ``"postgres://{}:{}@host"``, to be filled with a secret?"""
-    return bool(_URL_TO_FILL.search(text)) or any(sounds_secret(match[1]) for match in _TO_FILL.finditer(text))
-
-
-def _in_urls(text: str) -> list[Range]:
-    """``scheme://user:password@host``; all that is before the @ when there is no colon, for that is a token."""
-    found = []
-    for word in re.finditer(r"\S+", text):
-        start, end = text.find("://", *word.span()) + 3, text.rfind("@", *word.span())
-        if 3 <= start < end:
-            colon = text.find(":", start, end)
-            found.append((colon + 1 if colon >= 0 else start, end))
-    for line in re.finditer(r"[^\n]+", text):
-        begin, end = _ODD_URL.search(text, *line.span()), text.rfind("@", *line.span())
-        if begin and begin.end() < end:
-            found.append((begin.end(), end))
-    return found
-
-
-def _values(text: str) -> list[Range]:
-    types = {match.end() for match in _TYPE.finditer(text)}
-    found: list[Range] = []
-    at = 0
-    line_end = -1
-    while match := _WORD.search(text, at):
-        at = match.end()
-        if at in types or not sounds_secret(match[0].rstrip(".-")):
-            continue
-        operator = _OPERATOR.match(text, at)
-        if operator:
-            start = operator.end()
-        elif match[0].startswith("--") and text[at : at + 1] == " ":  # --password hunter2
-            start = at + 1
-        else:
-            continue
-        if not _NO_SECRET.match(text, start):
-            if line_end < start:
-                line_end = text.find("\n", start) % (len(text) + 1)  # the end of the text when there is none
-            assigned = "=" in text[match.end() : start]
-            start, end, at = _extent(text, start, line_end, assigned)
-            found.append((start, end))
-    return found
-
-
-def _closing(text: str, start: int) -> int:
-    """Where the bracket at ``start`` is closed, or where to give up looking; -1 when there is no bracket."""
-    opening = text[start : start + 1]
-    closing = {"(": ")", "[": "]", "{": "}"}.get(opening)
-    if closing is None:
-        return -1
-    depth = 0
-    limit = min(start + _SOON, len(text))
-    for match in _BRACKET.finditer(text, start, limit):
-        depth += (match[0] == opening) - (match[0] == closing)
-        if depth == 0:
-            return match.end()
-    return limit
-
-
-def _extent(text: str, start: int, line_end: int, assigned: bool) -> tuple[int, int, int]:
-    """Of the value that begins at ``start``: its start and end without quotes, and where to read on.
-
-    What follows an ``assigned`` value without a comma belongs to it, as in ``x = '' or 'y'``.
+    An empty range is where a secret is still to be filled in.
     """
-    opening = _QUOTE.match(text, start)
-    if opening is None:
-        end = max(line_end, _closing(text, start))
-        return start, end, end
-    close = opening[1] + opening[2]
-    end = opening.end()
-    limit = len(text) if len(opening[2]) == 3 else line_end
-    while True:
-        end = text.find(close, end, limit)
-        if end < 0:
-            return opening.end(), limit, limit
-        before = end
-        while before > opening.end() and text[before - 1] == "\\":
-            before -= 1
-        if (end - before) % 2 == 0:
-            break
-        end += 1
-    after = end + len(close)
-    # Directly behind the quote, and the secret has the quote in it.
-    if (_MORE if assigned else _WORD).match(text, after):
-        return opening.end(), max(line_end, after), max(line_end, after)
-    return opening.end(), end, after
-
-
-def quoted_in(text: str) -> list[str]:
-    """What stands in quotes."""
-    return [match[2] for match in _QUOTED.finditer(text)]
-
-
-def _under_headings(text: str) -> list[Range]:
-    """What is quoted in the indented lines below a name that stands alone, as pydantic reports fields."""
-    found: list[Range] = []
-    at, secret = 0, False
-    for line in text.split("\n"):
-        if not line[:1].isspace():
-            secret = len(line) < 200 and " " not in line.replace(" -> ", ".").strip() and sounds_secret(line)
-        elif secret:
-            found += [(at + match.start(2), at + match.end(2)) for match in _QUOTED.finditer(line)]
-        at += len(line) + 1
+    found = in_urls_and_blocks(text)
+    if not _SECRET.search(unicodedata.normalize("NFKC", text)):
+        return found
+    types = {match.end() for match in _TYPE.finditer(text)}
+    at = 0
+    while word := _WORD.search(text, at):
+        at = word.end()
+        if at in types or not sounds_secret(word[0].rstrip(".-")):
+            continue
+        sign = _SIGN.match(text, at)
+        if not sign and word[0].startswith("--") and text[at : at + 1] == " ":  # --password hunter2
+            sign = word
+        value = sign and _VALUE.match(text, sign.end())
+        if value:
+            found.append(value.span())
+            at = value.end()
     return found
+
+
+def in_urls_and_blocks(text: str) -> list[Range]:
+    """``scheme://user:password@host``, or all before the @ when there is no colon; private keys."""
+    found = [match.span() for match in _BLOCK.finditer(text)]
+    found += [(len(text), len(text))] if _USER_TO_COME.search(text) else []
+    for line in re.finditer(r"[^\n]+", text) if "://" in text else ():
+        end = text.rfind("@", *line.span())
+        begin = _USER.search(text, line.start(), end + 1)
+        if begin:
+            colon = text.find(":", begin.start() + 3, end)
+            found.append((colon + 1 if colon >= 0 else begin.start() + 3, end))
+    return found
+
+
+def told_in(text: str) -> list[str]:
+    """The secrets that a text tells, and the words in them, for nobody knows where a value ends."""
+    values = [text[start:end] for start, end in secrets_in_text(text)]
+    words = [re.findall(r"[^\s\"'`,;()\[\]{}]+", value) for value in values]
+    return values + [word for each in words for word in each if word == each[0] or not is_plain(word)]
 
 
 # --- what is known to be secret
@@ -236,12 +153,9 @@ class Known:
     HTML write them.  Values of less than five characters are let go, for they would be found in everything."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        written: set[str] = set()
-        for value in values:
-            for part in {value, value.strip(), *(line.strip() for line in value.splitlines())}:
-                if len(part) >= _SHORTEST and part.lower() not in _KNOWN_TO_EVERYBODY:
-                    written |= _ways_to_write(part)
-        self._values = written
+        parts = {part.strip() for value in values for part in (value, *value.splitlines())}
+        kept = {part for part in parts if len(part) >= _SHORTEST and part.lower() not in _KNOWN_TO_EVERYBODY}
+        self._values = {way for part in kept for way in _ways_to_write(part)}
 
     def ranges(self, text: str) -> list[Range]:
         """Where the text has one of them; a short one only if it is a word of its own."""
@@ -252,19 +166,18 @@ class Known:
                 end = at + len(value)
                 if len(value) >= _LONG or not (_joins(text, at) or _joins(text, end)):
                     found.append((at, end))
-                    at = text.find(value, end)
-                else:
-                    at = text.find(value, at + 1)
+                at = text.find(value, at + 1)
         return found
 
 
 def _joins(text: str, at: int) -> bool:
     """Do the characters on both sides of ``at`` belong to one word?"""
-    pair = text[max(at - 1, 0) : at + 1]
-    return len(pair) == 2 and at > 0 and all(each.isalnum() or each == "_" for each in pair)
+    return 0 < at < len(text) and all(each.isalnum() or each == "_" for each in text[at - 1 : at + 1])
 
 
 def _ways_to_write(value: str) -> set[str]:
+    if value.isascii() and value.isalnum():
+        return {value}
     ways = {value, repr(value)[1:-1], ascii(value)[1:-1], json.dumps(value)[1:-1], html.escape(value)}
     ways.add(json.dumps(value, ensure_ascii=False)[1:-1])
     ways.add(quote(value, safe="", errors="replace"))
@@ -275,9 +188,5 @@ def _ways_to_write(value: str) -> set[str]:
 
 def secrets_of(environ: Mapping[str, str]) -> list[str]:
     """The secrets among environment variables."""
-    found = []
-    for name, value in environ.items():
-        if sounds_secret(name) and name not in _NO_PASSWORDS:
-            found.append(value)
-        found += [value[start:end] for start, end in merged(secrets_in_text(value))]
-    return found
+    found = [value for name, value in environ.items() if sounds_secret(name) and name not in _NO_PASSWORDS]
+    return found + [secret for value in environ.values() for secret in told_in(value)]

@@ -12,32 +12,43 @@ import site
 import stat
 import sysconfig
 import tokenize
-from bisect import bisect_left
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from server_core.reload.code_masking import Secrets
-from server_core.reload.masking import MASK, Known, Range, merged
+from server_core.reload.masking import MASK, Known, Range, hide, merged
 
 #: in bytes; nobody writes a larger one by hand
-LARGEST = 1 << 20
+LARGEST = 1 << 19
+_NEAR = 5000
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of source as it can be shown; ``places[i]`` is where its i-th character is now, ``raw`` what it was."""
+    """A line of source: ``raw`` as it is, and what is ``hidden`` of it, in order."""
 
     number: int
-    text: str
     raw: str
-    places: list[int]
+    hidden: list[Range]
+
+    @property
+    def text(self) -> str:
+        """The line as it can be shown."""
+        return hide(self.raw, self.hidden)
 
     def marks(self, carets: tuple[int, int]) -> tuple[int, int] | None:
         """A part of the line without its indentation -> that part in ``text``; None when there is none."""
         indent = len(self.raw) - len(self.raw.lstrip())
-        last = len(self.raw)
-        start, end = (self.places[min(place + indent, last)] for place in carets)
-        return (start, max(end, start + 1)) if self.text else None
+        start, end = (self._place(min(place + indent, len(self.raw))) for place in carets)
+        return (start, max(end, start + 1)) if self.raw else None
+
+    def _place(self, at: int) -> int:
+        """Where the character at ``at`` is in ``text``: that of a secret, at its beginning."""
+        moved = 0
+        for start, end in self.hidden:
+            if at < end:
+                return min(at, start) + moved
+            moved += len(MASK) - (end - start)
+        return at + moved
 
 
 class Source:
@@ -45,62 +56,32 @@ class Source:
 
     def __init__(self, text: str) -> None:
         """Lines of ``text`` end by a line feed alone."""
+        secrets = Secrets(text)
+        self.values = secrets.values
         self._text = text
-        self._secrets = Secrets(text)
-        self._starts = [0, *(match.end() for match in re.finditer("\n", text))]
-        self._everywhere: list[Range] | None = None  # known secrets in the whole text, when it is broken
-        self.values = self._secrets.values
+        self._ranges = secrets.ranges
+        self._ends = [match.start() for match in re.finditer(r"\n|\Z", text)]
 
     def lines(self, number: int, before: int, after: int, known: Known) -> list[Line]:
         """The line of this number, and so many around it, without empty ones at the edges; [] when it is not there."""
-        if not 1 <= number <= len(self._starts):
+        if not 1 <= number <= len(self._ends):
             return []
-        lines = [
-            self._line(each, known)
-            for each in range(max(number - before, 1), min(number + after, len(self._starts)) + 1)
-        ]
-        while lines[0].number < number and not lines[0].text.strip():
+        first = max(number - before, 1)
+        ends = self._ends[first - 1 : number + after]
+        start = self._ends[first - 2] + 1 if first > 1 else 0
+        near = max(start - _NEAR, 0)  # of a known secret that has several lines, not all need be shown
+        ranges = self._ranges + [(a + near, b + near) for a, b in known.ranges(self._text[near : ends[-1] + _NEAR])]
+        ranges = [(a, b) for a, b in ranges if a < ends[-1] and start < b]
+        lines = []
+        for each, end in enumerate(ends, first):
+            hidden = merged((max(a, start) - start, min(b, end) - start) for a, b in ranges)
+            lines.append(Line(each, self._text[start:end], hidden))
+            start = end + 1
+        while lines[0].number < number and not lines[0].raw.strip():
             del lines[0]
-        while lines[-1].number > number and not lines[-1].text.strip():
+        while lines[-1].number > number and not lines[-1].raw.strip():
             del lines[-1]
         return lines
-
-    def _line(self, number: int, known: Known) -> Line:
-        start = self._starts[number - 1]
-        end = self._starts[number] - 1 if number < len(self._starts) else len(self._text)
-        return _show(
-            number, self._text[start:end], [(a - start, b - start) for a, b in self._hidden(start, end, known)]
-        )
-
-    def _hidden(self, start: int, end: int, known: Known) -> Iterable[Range]:
-        """What is secret in this part: by its name, or because it is known, where it stands in a string or comment."""
-        found = self._secrets.ranges[max(bisect_left(self._secrets.ranges, (start, start)) - 1, 0) :]
-        ranges = []
-        for each in found:
-            if each[0] >= end:
-                break
-            ranges.append(each)
-        if self._secrets.parses:
-            for first, last in self._secrets.literals(start, end):
-                ranges += [(a + first, b + first) for a, b in known.ranges(self._text[first:last])]
-        else:
-            if self._everywhere is None:
-                self._everywhere = known.ranges(self._text)
-            ranges += [(a, b) for a, b in self._everywhere if a < end and start < b]
-        return merged((max(a, start), min(b, end)) for a, b in ranges)
-
-
-def _show(number: int, raw: str, hidden: Iterable[Range]) -> Line:
-    text, at = "", 0
-    places: list[int] = []
-    for start, end in hidden:
-        places += range(len(text), len(text) + start - at)
-        text += raw[at:start]
-        places += [len(text)] * (end - start)
-        text += MASK
-        at = end
-    places += range(len(text), len(text) + len(raw) - at + 1)
-    return Line(number, text + raw[at:], raw, places)
 
 
 def read_source(path: str) -> Source | None:

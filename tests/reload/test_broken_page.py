@@ -229,7 +229,7 @@ def test_the_caret_of_a_syntax_error_is_shown_below_its_place(tmp_path):
 def test_a_caret_below_a_secret_does_not_tell_its_length(tmp_path):
     for secret in ("a", "a" * 50):
         page = page_of(tmp_path, f'KEY = "{secret}\n')
-        assert (page.one("here"), page.one("carets")) == ('1KEY = "********', "      ^")
+        assert (page.one("here"), page.one("carets")) == ("1KEY = ********", "      ^")
         page = page_of(tmp_path, f'KEY = f(undefined, "{secret}")["{secret}"]\n')
         assert page.one("here") == '1KEY = f(undefined, "********")["********"]'
 
@@ -349,6 +349,11 @@ def test_a_secret_of_the_environment_is_in_no_form_of_the_page(tmp_path, monkeyp
     forms = all_forms(stand_in(sentence, details))
     assert "invalid literal for int() with base 10: '********'" in forms
     assert "hunter2" not in forms
+
+
+def test_a_known_secret_of_several_lines_is_hidden_where_only_its_beginning_is_shown(tmp_path):
+    _, sentence, details = fails(tmp_path, '}\nTOKEN = """Zq7\nx9Z"""\nprint("""Zq7\nx9Z""")\n')
+    assert "Zq7" not in all_forms(stand_in(sentence, details))
 
 
 def test_the_line_of_a_traceback_is_taken_from_the_file_for_it_may_be_the_inside_of_a_secret(tmp_path):
