@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from server_core.console import local_time
 from server_core.errors import ConfigError, StartError
-from server_core.process import Account
+from server_core.process import UNCHANGED, Account
 from server_core.settings import Logs
 
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
@@ -53,20 +53,51 @@ def zone_of(logs: Logs, origin: str = "") -> tzinfo | None:
         )
 
 
-def error_log(logs: Logs, title: str) -> logging.Logger:
-    """The log that the server writes to, open.
+class _ErrorFile(logging.StreamHandler[TextIO]):
+    """An error log in a file, for ``account`` to write to as well.  Raises OSError."""
+
+    def __init__(self, path: str, account: Account) -> None:
+        self.path = os.path.abspath(path)
+        self._account = account
+        super().__init__(open_text(self.path, account))
+
+    def reopen(self) -> None:
+        """Go on in the file that has this name now.  Raises OSError, and then nothing has changed."""
+        stream = open_text(self.path, self._account)
+        if not stream_of(self.path) and not self._account.may_write(os.fstat(stream.fileno())):
+            stream.close()  # a link of that account's to a file that it may not write
+            raise PermissionError(errno.EACCES, f"it does not belong to {self._account.called} (user)")
+        before = self.setStream(stream)
+        if before is not None:
+            before.close()
+
+
+def error_log(logs: Logs, title: str, account: Account = UNCHANGED) -> logging.Logger:
+    """The log that the server writes to, open; if there is no such file it is made for ``account``.
 
     It stands outside logging's tree of loggers: a project's logging configuration may disable all loggers that exist
     when it is read, and the server must still be heard.  Raises StartError when syslog does not answer.
     """
     log = logging.Logger("prefork-serve", logs.loglevel.upper())
     handler: logging.Handler
-    handler = logging.StreamHandler(sys.stderr if logs.errorlog == "-" else open_text(logs.errorlog))
+    handler = logging.StreamHandler(sys.stderr) if logs.errorlog == "-" else _ErrorFile(logs.errorlog, account)
     handler.setFormatter(_Formatter(zone_of(logs)))
     log.addHandler(handler)
     if logs.syslog:
         log.addHandler(syslog_handler(logs, title))
     return log
+
+
+def reopen(log: logging.Logger) -> None:
+    """Go on in the file that has the log's name now, for the other one may have been renamed; if it cannot be opened,
+    go on as before and say so there."""
+    for handler in log.handlers:
+        if isinstance(handler, _ErrorFile):
+            try:
+                handler.reopen()
+            except OSError as error:
+                words = "Cannot open the log %s anew (errorlog): %s. What was open before is written on."
+                log.error(words, handler.path, error.strerror)
 
 
 #: loggers that a project may configure (LOGGING in Django, dictConfig): what workers say goes to them then
@@ -176,9 +207,10 @@ def _open_for_a_reader(path: str, flags: int) -> int:
         raise
 
 
-def open_text(path: str) -> TextIO:
-    """A log as a text stream that writes each line at once.  Raises OSError."""
-    return open(open_log_file(path), "a", buffering=1, encoding="utf-8", errors="backslashreplace")
+def open_text(path: str, account: Account = UNCHANGED) -> TextIO:
+    """A log as a text stream that writes each line at once; made for ``account``.  Raises OSError."""
+    descriptor = open_log_file(path, account.user, account.group)
+    return open(descriptor, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
 
 
 def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> None:
@@ -194,7 +226,7 @@ def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> N
             closed = [str(folder) for folder in folders if not account.may_enter(folder.stat())]
             if closed:
                 raise StartError(
-                    f"cannot write the log {path} ({name}: {origins[name]}) as {account.name or account.user} (user): "
+                    f"cannot write the log {path} ({name}: {origins[name]}) as {account.called} (user): "
                     f"that account may not enter {closed[-1]}"
                 )
             descriptor = open_log_file(path, account.user, account.group)
@@ -204,6 +236,6 @@ def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> N
             raise StartError(f"cannot write the log {path} ({name}: {origins[name]}): {error.strerror}") from error
         if not account.may_write(status):
             raise StartError(
-                f"cannot write the log {path} ({name}: {origins[name]}) as {account.name or account.user} (user): "
+                f"cannot write the log {path} ({name}: {origins[name]}) as {account.called} (user): "
                 "give the file to that account with chown, or remove it"
             )

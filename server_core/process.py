@@ -33,6 +33,11 @@ class Account:
     group: int = -1
     name: str = ""
 
+    @property
+    def called(self) -> str:
+        """Its name, or its number if it has none."""
+        return self.name or str(self.user)
+
     def may_write(self, status: os.stat_result) -> bool:
         """May it write a file of this owner, group and mode?  (Without a change of user nobody has to ask.)"""
         return self._may(status, stat.S_IWUSR)
@@ -50,6 +55,9 @@ class Account:
         if self.name and self.group >= 0:
             groups = os.getgrouplist(self.name, self.group)
         return bool(status.st_mode & (owner_bit >> 3 if status.st_gid in groups else owner_bit >> 6))
+
+
+UNCHANGED = Account()
 
 
 def find_account(user: str | int | None, group: str | int | None, origins: tuple[str, str]) -> Account:

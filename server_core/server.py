@@ -94,7 +94,7 @@ class Server:
             if as_ourselves
             else self.account.may_write(status) and self.account.may_enter(status)
         ):
-            who = "this account" if as_ourselves else f"{self.account.name or self.account.user} (user)"
+            who = "this account" if as_ourselves else f"{self.account.called} (user)"
             raise ConfigError(f"{where} cannot be written by {who}: give it to that account, or leave the setting out.")
 
     # -- serving
@@ -133,7 +133,7 @@ class Server:
 
     def _open_log(self) -> Logger:
         prepare_files(self.settings.logs, self.account, self.origins)
-        return error_log(self.settings.logs, self.title)
+        return error_log(self.settings.logs, self.title, self.account)
 
     def _listen(self, listeners: list[Listener]) -> None:
         sockets = self.settings.sockets

@@ -22,6 +22,7 @@ from server_core.arbiter.judge import ABORT_SECONDS, end_all, kill, why_give_up,
 from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS, Desired, Mode, Patience, Phase, next_step
 from server_core.arbiter.reports import Message, Reports
 from server_core.errors import AppLoadError, BootError
+from server_core.logs import reopen
 from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Timeouts
 from server_core.signals import SignalPipe
@@ -150,12 +151,12 @@ class Arbiter:
             self._log.warning("Received %s, which means nothing here: nothing was done.", number.name)
         if number == signal.SIGHUP and self._autoreload is not None and self._autoreload.is_left_alone():
             number = signal.SIGTERM  # not asked for by a person
-        change = SIGNALS.get(number)
-        if change is None:
+        if number not in SIGNALS:
             return
         before = self._desired
-        self._desired = change(before)
+        self._desired = SIGNALS[number](before)
         if number == signal.SIGHUP:
+            reopen(self._log)
             self._backoff.succeeded()  # asked for by a person: no pause
             self._log.info("Received SIGHUP: %s", _LOADING)
         elif self._desired.workers > max(before.workers, self._most_workers):
@@ -379,8 +380,7 @@ class Arbiter:
         if slot is None:
             return  # the scoreboard is full of leaving workers: later
         self._scoreboard.write(slot, Score(0, now, now, 0))
-        worker = source.fork(slot, now)
-        if worker is not None:
+        if (worker := source.fork(slot, now)) is not None:
             self._workers[slot] = worker
 
     def _start_candidate(self, now: float, failure: Failure | None = None) -> None:

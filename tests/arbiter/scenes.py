@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import signal
 import socket
 import textwrap
@@ -49,6 +50,12 @@ def freeze(*pids: int) -> None:
 def state(stat: Path) -> str:
     """The letter for the state of a process or thread: R running, S sleeping, T stopped, Z dead and not yet reaped."""
     return stat.read_text().rpartition(")")[2].split()[0]
+
+
+def read_when(path: Path, pattern: str) -> str:
+    """The text of a file, once the pattern is in it."""
+    eventually(lambda: path.exists() and re.search(pattern, path.read_text(), re.MULTILINE))
+    return path.read_text()
 
 
 def left_over(server: LiveServer) -> list[str]:

@@ -15,18 +15,12 @@ from pathlib import Path
 
 import pytest
 from live import PATIENCE, eventually
-from scenes import NO_BYTE_CODE, stop, title, write_module
+from scenes import NO_BYTE_CODE, read_when, stop, title, write_module
 
 from server_core.process import PidFile
 
 COMMAND = [sys.executable, "-m", "server_core"]
 LINE = r'^127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "GET /\?a=b HTTP/1\.1" 200 \d+ "-" "probe"$'
-
-
-def read_when(path, pattern: str) -> str:
-    """The text of a file, once the pattern is in it."""
-    eventually(lambda: path.exists() and re.search(pattern, path.read_text(), re.MULTILINE))
-    return path.read_text()
 
 
 # -- logs
