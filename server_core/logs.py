@@ -10,7 +10,8 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
 from typing import TextIO
@@ -213,29 +214,36 @@ def open_text(path: str, account: Account = UNCHANGED) -> TextIO:
     return open(descriptor, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
 
 
+@contextmanager
+def told(log: str) -> Iterator[None]:
+    """Make a StartError of an OSError; ``log`` is the path with the name of its setting, for people."""
+    try:
+        yield
+    except OSError as error:
+        raise StartError(f"cannot write the log {log}: {error.strerror}") from error
+
+
 def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> None:
-    """Make sure, before anything runs, that both logs can be written, by the workers' user too.
+    """Make sure, before anything of a generation runs, that both logs can be written, by the workers' user too.
 
     Raises StartError with the origin of a path that cannot.
     """
     for name, path in (("errorlog", logs.errorlog), ("accesslog", logs.accesslog)):
         if path is None or path == "-" or stream_of(path):
             continue
-        try:
+        log = f"{path} ({name}: {origins[name]})"
+        with told(log):
             folders = Path(os.path.abspath(path)).parents
             closed = [str(folder) for folder in folders if not account.may_enter(folder.stat())]
             if closed:
                 raise StartError(
-                    f"cannot write the log {path} ({name}: {origins[name]}) as {account.called} (user): "
-                    f"that account may not enter {closed[-1]}"
+                    f"cannot write the log {log} as {account.called} (user): that account may not enter {closed[-1]}"
                 )
             descriptor = open_log_file(path, account.user, account.group)
             status = os.fstat(descriptor)
             os.close(descriptor)
-        except OSError as error:
-            raise StartError(f"cannot write the log {path} ({name}: {origins[name]}): {error.strerror}") from error
         if not account.may_write(status):
             raise StartError(
-                f"cannot write the log {path} ({name}: {origins[name]}) as {account.called} (user): "
+                f"cannot write the log {log} as {account.called} (user): "
                 "give the file to that account with chown, or remove it"
             )

@@ -189,6 +189,7 @@ class Server:
             generation,
             self._name(listeners),
             self.settings,
+            self.origins,
             self.spec,
             self.account,
             tuple((listener.socket.fileno(), listener.binding) for listener in listeners),

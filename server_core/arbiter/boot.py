@@ -7,6 +7,7 @@ import pickle
 import socket
 import struct
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ class Boot:
     generation: int
     name: str
     settings: Settings
+    origins: Mapping[str, str]  # of the settings, by name
     spec: AppSpec
     account: Account
     listeners: tuple[tuple[int, Binding], ...]

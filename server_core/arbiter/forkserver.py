@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 from server_core.arbiter.boot import Boot, receive_boot, receive_fork
 from server_core.arbiter.children import dead_children
-from server_core.errors import AppLoadError, ServeError
+from server_core.errors import AppLoadError, ServeError, StartError
 from server_core.gateway.leftovers import Leftovers
 from server_core.gateway.loader import Loaded
 from server_core.listeners import Listener, adopt
-from server_core.logs import error_log
+from server_core.logs import error_log, prepare_files
 from server_core.process import drop_privileges, set_title, tune_collector
 from server_core.scoreboard import Scoreboard
 from server_core.signals import FOR_THE_FAMILY, SignalPipe, let_through, reset
@@ -85,6 +85,8 @@ class ForkServer:
             worker_class = load_worker_class(boot.settings.workers.worker_class)
             if boot.certificate is not None:
                 self._tls = context_of(boot.certificate)
+            # A rotation may have taken the logs away, from where only root can make new ones.
+            prepare_files(boot.settings.logs, boot.account, boot.origins)
             drop_privileges(boot.account, boot.settings.process.umask)
             self._log = error_log(boot.settings.logs, boot.title)
             worker_class.prepare()
@@ -175,6 +177,9 @@ class ForkServer:
         self.is_worker = True
         try:
             return self._become_worker(slot, reports)
+        except StartError as error:
+            report(reports, failed=str(error), details="")
+            return error.exit_code
         except BaseException:
             self._log.critical("The worker ended by an error in the server itself", exc_info=True)
             return 1

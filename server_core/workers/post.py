@@ -38,6 +38,7 @@ from server_core.logs import (
     open_text,
     project_handler,
     syslog_handler,
+    told,
     zone_of,
 )
 from server_core.process import raise_open_files, set_title, tune_collector
@@ -186,7 +187,8 @@ class Post:
             handlers.append(projects)
         access_log = None
         if logs.accesslog is not None or handlers:
-            access_log = AccessLog(logs.access_log_format, logs.accesslog, handlers, zone_of(logs), logs.color)
+            with told(f"{logs.accesslog} (accesslog)"):
+                access_log = AccessLog(logs.access_log_format, logs.accesslog, handlers, zone_of(logs), logs.color)
         assert self.loaded is not None
         connections = settings.limits.worker_connections
         open_files = raise_open_files(connections + SPARE_FILES)
@@ -250,7 +252,8 @@ class Post:
 
     def _errors(self) -> TextIO:
         path = self.settings.logs.errorlog
-        return sys.stderr if path == "-" else open_text(path)
+        with told(f"{path} (errorlog)"):
+            return sys.stderr if path == "-" else open_text(path)
 
     def _read_signals(self) -> None:
         if signal.SIGTERM in self._signals.read():

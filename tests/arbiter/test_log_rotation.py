@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import signal
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from live import eventually
 from scenes import NO_BYTE_CODE, read_when, stop, write_module
 
 APPLICATION = """
@@ -73,3 +78,64 @@ def test_an_error_log_that_cannot_be_opened_anew_is_written_on(rotated):
     error.rmdir()
     server.signal(signal.SIGHUP)
     read_when(error, "Generation 3 has taken over")
+
+
+# -- as another user
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@pytest.fixture
+def roots_directory() -> Iterator[Path]:
+    """A directory that everybody may enter and only root may write to; those of pytest are closed."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@as_root
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_root_makes_the_new_files_for_the_account_that_serves(rotated, roots_directory, preload):
+    nobody = pwd.getpwnam("nobody")
+    server, error, access = rotated("--user", "nobody", preload, folder=roots_directory)
+    rotate(error, access)
+    server.signal(signal.SIGHUP)
+    read_when(error, "Generation 2 has taken over")
+    server.get("/after")
+    read_when(access, "GET /after")
+    for file in (error, access):
+        assert file.stat().st_uid == nobody.pw_uid
+    assert "Errno" not in error.read_text()
+
+
+@as_root
+def test_a_new_log_that_the_account_may_not_write_is_one_sentence_and_the_old_code_serves(rotated, roots_directory):
+    server, error, access = rotated("--user", "nobody", folder=roots_directory)
+    rotate(error, access)
+    for file in (error, access):
+        file.touch(0o600)
+    server.signal(signal.SIGHUP)
+    text = read_when(error.with_suffix(".1"), r"The application was not reloaded.*\n")
+    assert f"Cannot open the log {error} anew (errorlog): it does not belong to nobody (user). " in text
+    assert (
+        "generation 2 failed: cannot write the log e.log (errorlog: --error-logfile) as nobody (user): give the file to"
+        " that account with chown, or remove it. Generation 1 serves on."
+    ) in text
+    assert "Traceback" not in text
+    assert error.read_text() == ""
+    assert server.get().status == 200
+
+
+@as_root
+def test_a_worker_that_finds_no_log_between_the_renaming_and_hup_is_one_sentence(rotated, roots_directory):
+    server, error, access = rotated("--user", "nobody", folder=roots_directory)
+    rotate(error, access)
+    os.kill(server.processes("worker")[0], signal.SIGKILL)
+    text = read_when(
+        error.with_suffix(".1"), r"was lost: cannot write the log a\.log \(accesslog\): Permission denied\."
+    )
+    assert "Traceback" not in text
+    server.signal(signal.SIGHUP)
+    read_when(error, "Generation 2 has taken over")
+    assert eventually(lambda: server.processes("worker"))
+    assert server.get().status == 200
