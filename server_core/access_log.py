@@ -213,4 +213,4 @@ class AccessLog:
                 pass  # a full disk must not stop the server
         for handler in self._handlers:
             for line in lines:
-                handler.emit(logging.LogRecord("access", logging.INFO, "", 0, line, None, None))
+                handler.handle(logging.LogRecord("access", logging.INFO, "", 0, line, None, None))

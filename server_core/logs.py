@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
+from time import monotonic
 from typing import TextIO
 from urllib.parse import urlsplit
 
@@ -25,6 +26,8 @@ from server_core.settings import Logs
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
 #: names of descriptors that we have already
 STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2, "/proc/self/fd/1": 1, "/proc/self/fd/2": 2}
+#: how long lines are dropped, in seconds, before a syslog that could not be reached is looked for again
+SYSLOG_PAUSE = 1.0
 _DATE_FORMAT = "%Y-%m-%d %H:%M:%S %z"
 
 
@@ -77,7 +80,7 @@ def error_log(logs: Logs, title: str, account: Account = UNCHANGED) -> logging.L
     """The log that the server writes to, open; if there is no such file it is made for ``account``.
 
     It stands outside logging's tree of loggers: a project's logging configuration may disable all loggers that exist
-    when it is read, and the server must still be heard.  Raises StartError when syslog does not answer.
+    when it is read, and the server must still be heard.  Raises OSError.
     """
     log = logging.Logger("prefork-serve", logs.loglevel.upper())
     handler: logging.Handler
@@ -131,19 +134,73 @@ def join_project(log: logging.Logger) -> None:
         log.handlers[:] = [handler]
 
 
+class _Sender(logging.handlers.SysLogHandler):
+    def handleError(self, record: logging.LogRecord) -> None:
+        raise  # what emit() has caught
+
+
+class _Syslog(logging.Handler):
+    """Sends to syslog.  A line that it does not take is dropped, and the next one goes by a new connection."""
+
+    def __init__(self, logs: Logs, title: str) -> None:
+        super().__init__()
+        self._logs = logs
+        prefix = (logs.syslog_prefix or title).replace("%", "%%")
+        self._form = logging.Formatter(f"{prefix}[%(process)d]: %(message)s")
+        self._sender: _Sender | None = None
+        self._pause_ends = 0.0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._sender is None and monotonic() < self._pause_ends:
+            return
+        try:
+            if self._sender is None:
+                # Until it is there: to look for a host that is away may take long.
+                self._pause_ends = monotonic() + SYSLOG_PAUSE
+                self._sender = _Sender(*_syslog_address(self._logs))
+                self._sender.setFormatter(self._form)
+                self._pause_ends = 0.0
+            self._sender.emit(record)
+        except (OSError, ValueError):  # the latter for what is no text in UTF-8
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self._sender is not None:
+            self._sender.close()
+            self._sender = None
+
+    def close(self) -> None:
+        self._hang_up()
+        super().close()
+
+
 def syslog_handler(logs: Logs, title: str) -> logging.Handler:
-    """A handler that sends to syslog; raises StartError when it cannot be reached."""
+    """A handler that sends to syslog, whether it can be reached at the moment or not."""
+    return _Syslog(logs, title)
+
+
+def require_syslog(logs: Logs, origins: Mapping[str, str]) -> None:
+    """Raise StartError when syslog is wanted and cannot be reached.  (Of one at a UDP port nobody can know.)"""
+    if not logs.syslog:
+        return
+    address, facility, kind = _syslog_address(logs)
+    try:
+        if isinstance(address, str):  # in this case the handler says nothing
+            with socket.socket(socket.AF_UNIX, kind) as probe:
+                probe.connect(address)
+        else:
+            _Sender(address, facility, kind).close()
+    except OSError as error:
+        where = f"{logs.syslog_addr} (syslog_addr: {origins['syslog_addr']})"
+        raise StartError(f"cannot reach syslog at {where}: {error.strerror or error}")
+
+
+def _syslog_address(logs: Logs) -> tuple[str | tuple[str, int], str, socket.SocketKind]:
+    """What SysLogHandler is made of: the address, the facility, the kind of socket."""
     url = urlsplit(logs.syslog_addr)
     kind = socket.SOCK_STREAM if url.scheme == "tcp" or url.fragment == "stream" else socket.SOCK_DGRAM
-    address: str | tuple[str, int]
     address = url.path if url.scheme == "unix" else (url.hostname or "localhost", url.port or 514)
-    try:
-        handler = logging.handlers.SysLogHandler(address, logs.syslog_facility, kind)
-    except OSError as error:
-        raise StartError(f"cannot reach syslog at {logs.syslog_addr} (syslog_addr): {error.strerror or error}")
-    prefix = (logs.syslog_prefix or title).replace("%", "%%")
-    handler.setFormatter(logging.Formatter(f"{prefix}[%(process)d]: %(message)s"))
-    return handler
+    return address, logs.syslog_facility, kind
 
 
 def stream_of(path: str) -> int:

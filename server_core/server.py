@@ -24,7 +24,7 @@ from server_core.errors import AppLoadError, BootError, ConfigError
 from server_core.gateway import static
 from server_core.gateway.loader import AppSpec
 from server_core.listeners import Listener, open_listener
-from server_core.logs import error_log, prepare_files, zone_of
+from server_core.logs import error_log, prepare_files, require_syslog, zone_of
 from server_core.process import (
     Account,
     PidFile,
@@ -132,6 +132,7 @@ class Server:
             terminal.restore()
 
     def _open_log(self) -> Logger:
+        require_syslog(self.settings.logs, self.origins)
         prepare_files(self.settings.logs, self.account, self.origins)
         return error_log(self.settings.logs, self.title, self.account)
 

@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import re
+import select
 import signal
 import socket
 import stat
@@ -96,13 +97,74 @@ def test_both_logs_go_to_syslog(serve):
         assert re.fullmatch(rb'<158>shop\[%d\]: 127\.0\.0\.1 .* "GET /\?a=b HTTP/1\.1" 200 .*' % worker, line)
 
 
-def test_a_syslog_that_cannot_be_reached_is_refused(serve):
+@pytest.mark.parametrize("check", [[], ["--check-config"]])
+def test_a_syslog_that_cannot_be_reached_is_refused(serve, tmp_path, check):
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
-        where = f"tcp://127.0.0.1:{nobody.getsockname()[1]}"
-        server = serve("--log-syslog", "--log-syslog-to", where, "simple:app", wait=False)
-        assert server.wait() == 1
-    assert server.text == f"Error: cannot reach syslog at {where} (syslog_addr): Connection refused\n"
+        for where, why in (
+            (f"tcp://127.0.0.1:{nobody.getsockname()[1]}", "Connection refused"),
+            (f"unix://{tmp_path}/nothing", "No such file or directory"),
+        ):
+            server = serve("--log-syslog", "--log-syslog-to", where, *check, "simple:app", wait=False)
+            assert server.wait() == 1
+            assert server.text == f"Error: cannot reach syslog at {where} (syslog_addr: --log-syslog-to): {why}\n"
+
+
+class Syslog:
+    """A syslog that can be away for a while; ``kind`` is the beginning of its address."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self._stream = kind == "tcp" or kind.endswith("stream")
+        self._name = ("127.0.0.1", 0) if kind == "tcp" else str(folder / "syslog")
+        self.come()
+        self.where = f"tcp://127.0.0.1:{self._name[1]}" if kind == "tcp" else f"unix://{self._name}#{kind}"
+
+    def come(self) -> None:
+        kind = socket.SOCK_STREAM if self._stream else socket.SOCK_DGRAM
+        self._sockets = [socket.socket(socket.AF_UNIX if isinstance(self._name, str) else socket.AF_INET, kind)]
+        self._sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._sockets[0].bind(self._name)
+        self._name = self._sockets[0].getsockname()
+        if self._stream:
+            self._sockets[0].listen()
+        self._heard = b""
+
+    def go(self) -> None:
+        for each in self._sockets:
+            each.close()
+        if isinstance(self._name, str):
+            os.unlink(self._name)
+
+    def heard(self) -> bytes:
+        for each in select.select(self._sockets, [], [], 0.02)[0]:
+            if self._stream and each is self._sockets[0]:
+                self._sockets.append(each.accept()[0])
+            else:
+                self._heard += each.recv(65536)
+        return self._heard
+
+
+@pytest.mark.parametrize("kind", ["tcp", "dgram", "stream"])
+def test_a_syslog_that_goes_away_is_found_again_and_missed_by_nobody(serve, tmp_path, kind):
+    syslog = Syslog(kind, tmp_path)
+    server = serve("-w", "1", "--log-syslog", "--log-syslog-to", syslog.where, "-n", "shop", "simple:app")
+    eventually(lambda: b"Stop: " in syslog.heard())
+    syslog.go()
+    for _ in range(5):
+        assert server.get().status == 200
+    server.signal(signal.SIGHUP)
+    server.read_until("Generation 2 has taken over")
+    for _ in range(5):
+        assert server.get().status == 200
+    syslog.come()
+    eventually(lambda: server.get("/again").status and b"GET /again" in syslog.heard())
+    server.signal(signal.SIGHUP)
+    server.read_until("Generation 3 has taken over")
+    eventually(lambda: b"Generation 3 has taken over" in syslog.heard())
+    stop(server)
+    syslog.go()
+    assert "Traceback" not in server.text
+    assert "Logging error" not in server.text
 
 
 def test_what_the_application_prints_and_logs_arrives(serve, tmp_path):
