@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from server_core.console import local_time
 from server_core.errors import ConfigError, StartError
-from server_core.process import UNCHANGED, Account
+from server_core.process import UNCHANGED, Account, require_writable
 from server_core.settings import Logs
 
 _FORMAT = "[%(asctime)s] [%(process)d] [%(levelname)s] %(message)s"
@@ -280,8 +280,10 @@ def told(log: str) -> Iterator[None]:
         raise StartError(f"cannot write the log {log}: {error.strerror}") from error
 
 
-def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> None:
+def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str], *, make: bool = True) -> None:
     """Make sure, before anything of a generation runs, that both logs can be written, by the workers' user too.
+
+    A file that does not exist is made, or without ``make`` it is only judged whether it could be.
 
     Raises StartError with the origin of a path that cannot.
     """
@@ -296,6 +298,9 @@ def prepare_files(logs: Logs, account: Account, origins: Mapping[str, str]) -> N
                 raise StartError(
                     f"cannot write the log {log} as {account.called} (user): that account may not enter {closed[-1]}"
                 )
+            if not make and not os.path.lexists(path):
+                require_writable(os.path.dirname(os.path.abspath(path)))
+                continue
             descriptor = open_log_file(path, account.user, account.group)
             status = os.fstat(descriptor)
             os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import grp
 import os
@@ -113,6 +114,14 @@ def fill_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
+
+
+def require_writable(directory: str) -> None:
+    """Raise OSError when this process can make no files there."""
+    if not stat.S_ISDIR(os.stat(directory).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 class Terminal:

@@ -132,9 +132,12 @@ class Server:
             terminal.restore()
 
     def _open_log(self) -> Logger:
-        require_syslog(self.settings.logs, self.origins)
-        prepare_files(self.settings.logs, self.account, self.origins)
+        self._judge_logs(make=True)
         return error_log(self.settings.logs, self.title, self.account)
+
+    def _judge_logs(self, *, make: bool) -> None:
+        require_syslog(self.settings.logs, self.origins)
+        prepare_files(self.settings.logs, self.account, self.origins, make=make)
 
     def _listen(self, listeners: list[Listener]) -> None:
         sockets = self.settings.sockets
@@ -249,19 +252,23 @@ class Server:
     # -- checking
 
     def check(self) -> list[str]:
-        """Import the application in a child, look it over, and nothing else.  Returns what is worth telling.
+        """Import the application in a child, look it over, and make nothing.  Returns what is worth telling.
 
-        Raises AppLoadError or BootError when that fails.
+        Raises ConfigError or StartError for what a start would refuse (whether an address or the pid file is free is
+        not asked: the server may be running), AppLoadError or BootError for the application.
         """
         found = []
-        self._open_log()
+        self._judge_logs(make=False)
         read, write = os.pipe()
         lifeline, end = os.pipe()
         scoreboard = Scoreboard(1)
         started = monotonic()
         boot = self._boot(0, (), scoreboard, lifeline, write)
         boot = replace(boot, certificate=None)  # it was judged already
-        boot = replace(boot, settings=replace(boot.settings, workers=replace(boot.settings.workers, preload_app=True)))
+        settings = self.settings
+        logs = replace(settings.logs, errorlog="-", accesslog=None, syslog=False)
+        workers = replace(settings.workers, preload_app=True)
+        boot = replace(boot, settings=replace(settings, logs=logs, workers=workers))
         generation = Generation(boot, write, Reports(read), started)
         limit = self.settings.timeouts.boot_timeout
         poll = select.poll()

@@ -350,6 +350,14 @@ def test_check_config_tells_of_wrong_settings(refuse):
     assert one_sentence(text).startswith("cannot write the log")
 
 
+def test_check_config_makes_nothing(refuse, tmp_path):
+    write_module(tmp_path, "def app(*_): ...\n", "here")
+    logs = ("--error-logfile", "new.log", "--access-logfile", "newa.log")
+    status, text = refuse("--check-config", *logs, "--pid", "new.pid", "-b", "unix:socket", "here:app")
+    assert status == 0, text
+    assert os.listdir(tmp_path) == ["here.py"]
+
+
 def test_check_config_gives_up_an_import_that_hangs_or_dies(refuse, gate, tmp_path):
     write_module(tmp_path, "import signal; signal.pause()\n", "hangs")
     status, text = refuse("--check-config", "--boot-timeout", "500ms", "hangs:app")
