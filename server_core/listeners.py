@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from server_core.config.bindings import Binding
 from server_core.errors import StartError
 from server_core.holders import Holder, holder_of_path, holder_of_port
+from server_core.process import require_writable
 
 #: how much of an answer the kernel takes that it cannot send yet
 UNSENT_BYTES = 256 * 1024
@@ -61,6 +62,23 @@ def unix_name(sock: socket.socket) -> str:
     return "@" + text[1:] if text.startswith("\0") else text
 
 
+def judge_binding(binding: Binding, origin: str) -> None:
+    """Raise StartError for an address on which this machine can never listen; whether it is free is not asked.
+
+    Called before anything else is opened: a descriptor that nobody has handed down may be one of our own later.
+    """
+    try:
+        if binding.kind == "fd":
+            _inherited(binding.fd).close()
+        elif binding.kind == "tcp":
+            _open_tcp(replace(binding, port=0)).close()
+        elif not binding.is_abstract:
+            _has_socket(binding.path)
+            require_writable(os.path.dirname(os.path.abspath(binding.path)))
+    except OSError as error:
+        raise _refusal(binding, origin, error) from error
+
+
 def open_listener(
     binding: Binding, origin: str, backlog: int, mode: int, owner: tuple[int, int], scheme: str = "http"
 ) -> Listener:
@@ -72,7 +90,7 @@ def open_listener(
         sock = _open(binding, mode, owner)
         sock.listen(backlog)
     except OSError as error:
-        raise StartError(f"cannot listen on {binding} ({origin}): {_reason(binding, error)}") from error
+        raise _refusal(binding, origin, error) from error
     sock.setblocking(False)
     if sock.family != socket.AF_UNIX:
         # Accepted sockets inherit both.  An answer's last part must not wait for an acknowledgement; and what a client
@@ -85,14 +103,20 @@ def open_listener(
 
 def _open(binding: Binding, mode: int, owner: tuple[int, int]) -> socket.socket:
     if binding.kind == "fd":
-        sock = socket.socket(fileno=os.dup(binding.fd))
+        sock = _inherited(binding.fd)
         os.set_inheritable(binding.fd, False)
-        if sock.type != socket.SOCK_STREAM:
-            raise OSError(errno.ENOTSOCK, "it is not a stream socket")
         return sock
     if binding.kind == "unix":
         return _open_unix(binding, mode, owner)
     return _open_tcp(binding)
+
+
+def _inherited(descriptor: int) -> socket.socket:
+    sock = socket.socket(fileno=os.dup(descriptor))
+    if sock.type != socket.SOCK_STREAM:
+        sock.close()
+        raise OSError(errno.ENOTSOCK, "it is not a stream socket")
+    return sock
 
 
 def _open_tcp(binding: Binding) -> socket.socket:
@@ -139,12 +163,19 @@ def _open_unix(binding: Binding, mode: int, owner: tuple[int, int]) -> socket.so
     return sock
 
 
-def _remove_stale(path: str) -> None:
-    """Take away the file of a server that is gone; never a file that is no socket, nor one that somebody answers on."""
+def _has_socket(path: str) -> bool:
+    """Is there one, perhaps of a server that is gone?  Raises FileExistsError for any other file."""
     try:
         if not stat.S_ISSOCK(os.stat(path).st_mode):
             raise FileExistsError(errno.EEXIST, "there is a file of that name, and it is no socket")
     except FileNotFoundError:
+        return False
+    return True
+
+
+def _remove_stale(path: str) -> None:
+    """Take away the file of a server that is gone; never a file that is no socket, nor one that somebody answers on."""
+    if not _has_socket(path):
         return
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)  # a live server's queue may be full
@@ -159,6 +190,10 @@ def _remove_stale(path: str) -> None:
             if holder_of_path(path) is None:
                 raise
     raise OSError(errno.EADDRINUSE, "in use")
+
+
+def _refusal(binding: Binding, origin: str, error: OSError) -> StartError:
+    return StartError(f"cannot listen on {binding} ({origin}): {_reason(binding, error)}")
 
 
 def _reason(binding: Binding, error: OSError) -> str:

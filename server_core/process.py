@@ -209,6 +209,18 @@ class PidFile:
         self._path = os.path.abspath(path)
         self._origin = origin
 
+    def judge(self) -> None:
+        """Raise StartError when there can be no such file; whether a live server has it is not asked."""
+        try:
+            if os.path.isdir(self._path):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            require_writable(os.path.dirname(self._path))
+        except OSError as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: OSError) -> StartError:
+        return StartError(f"cannot write the pid file {self._path} ({self._origin}): {error.strerror}")
+
     def create(self) -> None:
         """Write the file in one step.  Raises StartError when another live server has it, or it cannot be written."""
         running = self._running()
@@ -230,7 +242,7 @@ class PidFile:
         except OSError as error:
             with suppress(OSError):
                 os.unlink(temporary)
-            raise StartError(f"cannot write the pid file {self._path} ({self._origin}): {error.strerror}") from error
+            raise self._refusal(error) from error
 
     def _running(self) -> int:
         """The live process that the file names, or 0."""

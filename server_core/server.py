@@ -23,7 +23,7 @@ from server_core.config.layers import Resolved
 from server_core.errors import AppLoadError, BootError, ConfigError
 from server_core.gateway import static
 from server_core.gateway.loader import AppSpec
-from server_core.listeners import Listener, open_listener
+from server_core.listeners import Listener, judge_binding, open_listener
 from server_core.logs import error_log, prepare_files, require_syslog, zone_of
 from server_core.process import (
     Account,
@@ -36,7 +36,7 @@ from server_core.process import (
 )
 from server_core.reload.browser import open_browser
 from server_core.reload.standin import stand_in
-from server_core.reload.watcher import Watch
+from server_core.reload.watcher import Wanted, Watch, wanted
 from server_core.scoreboard import Scoreboard
 from server_core.settings import Settings
 from server_core.tls import certificate_of
@@ -79,6 +79,15 @@ class Server:
         self._serves = False
         self.account: Account = find_account(process.user, process.group, (self.origins["user"], self.origins["group"]))
         self._check_directory_for_uploads()
+        self._to_watch: Wanted | None = None
+        if settings.development.reload:
+            self._to_watch = wanted(settings.development, [self._directory, *self.spec.path], self.origins)
+        for binding in settings.sockets.bind:
+            judge_binding(binding, self.origins["bind"])
+        self._pidfile = PidFile(process.pidfile, self.origins["pidfile"]) if process.pidfile else None
+        if self._pidfile is not None:
+            self._pidfile.judge()
+        require_syslog(settings.logs, self.origins)
 
     def _check_directory_for_uploads(self) -> None:
         directory = self.settings.limits.tmp_upload_dir
@@ -101,16 +110,15 @@ class Server:
 
     def serve(self) -> None:
         """Run until told to end.  Raises StartError, AppLoadError or BootError; then nothing is left running."""
-        settings = self.settings
         fill_standard_streams()
         terminal = Terminal()
         log = self._open_log()
-        pidfile = PidFile(settings.process.pidfile, self.origins["pidfile"]) if settings.process.pidfile else None
+        pidfile = self._pidfile
         listeners: list[Listener] = []
         watch: Watch | None = None
         try:
-            if settings.development.reload:
-                watch = Watch(settings.development, [os.getcwd(), *self.spec.path], log, self.origins)
+            if self._to_watch is not None:
+                watch = Watch(self._to_watch, log)
             # From here on signals are collected: who finds the pid file may send one at once.
             arbiter = self._arbiter(listeners, watch, log)
             if pidfile is not None:
@@ -132,12 +140,8 @@ class Server:
             terminal.restore()
 
     def _open_log(self) -> Logger:
-        self._judge_logs(make=True)
+        prepare_files(self.settings.logs, self.account, self.origins)
         return error_log(self.settings.logs, self.title, self.account)
-
-    def _judge_logs(self, *, make: bool) -> None:
-        require_syslog(self.settings.logs, self.origins)
-        prepare_files(self.settings.logs, self.account, self.origins, make=make)
 
     def _listen(self, listeners: list[Listener]) -> None:
         sockets = self.settings.sockets
@@ -258,7 +262,7 @@ class Server:
         not asked: the server may be running), AppLoadError or BootError for the application.
         """
         found = []
-        self._judge_logs(make=False)
+        prepare_files(self.settings.logs, self.account, self.origins, make=False)
         read, write = os.pipe()
         lifeline, end = os.pipe()
         scoreboard = Scoreboard(1)

@@ -60,30 +60,44 @@ class Changes(NamedTuple):
         return f"{', '.join(names)}{more} changed" if names else ""
 
 
+class Wanted(NamedTuple):
+    """What is to be watched, and by which engine: watchfiles or poll."""
+
+    engine: str
+    request: Request
+
+
+def wanted(settings: Development, directories: Iterable[str], origins: Mapping[str, str]) -> Wanted:
+    """What the settings mean.  Raises ConfigError when the engine that was asked for is not installed, and for a
+    pattern that means nothing; ``origins`` tell where a setting is from."""
+    engine = settings.reload_engine
+    installed = importlib.util.find_spec("watchfiles") is not None
+    if engine == "watchfiles" and not installed:
+        raise ConfigError(
+            f"reload_engine watchfiles ({origins['reload_engine']}) needs watchfiles: "
+            'pip install "prefork-serve[reload]"'
+        )
+    if engine == "auto":
+        engine = "watchfiles" if installed else "poll"
+    roots = _roots(directories)
+    request = Request(
+        directory=os.getcwd(),
+        roots=roots,
+        far=_far(settings, roots, origins),
+        files=_files(settings, origins),
+        include=list(settings.reload_include),
+        exclude=list(settings.reload_exclude),
+    )
+    return Wanted(engine, request)
+
+
 class Watch:
     """A running watcher; ``descriptor`` can be read when something has changed, -1 when the watcher has died."""
 
-    def __init__(
-        self, settings: Development, directories: Iterable[str], log: Logger, origins: Mapping[str, str]
-    ) -> None:
-        """Start watching.  Raises ConfigError when the engine that was asked for is not installed, and for a pattern
-        that means nothing; ``origins`` tell where a setting is from."""
-        engine = settings.reload_engine
-        installed = importlib.util.find_spec("watchfiles") is not None
-        if engine == "watchfiles" and not installed:
-            raise ConfigError('reload_engine watchfiles needs watchfiles: pip install "prefork-serve[reload]"')
-        if engine == "auto":
-            engine = "watchfiles" if installed else "poll"
-        roots = _roots(directories)
-        request = Request(
-            directory=os.getcwd(),
-            roots=roots,
-            far=_far(settings, roots, origins),
-            files=_files(settings, origins),
-            include=list(settings.reload_include),
-            exclude=list(settings.reload_exclude),
-        )
-        self._engine, self._request = engine, request
+    def __init__(self, what: Wanted, log: Logger) -> None:
+        """Start watching."""
+        self._engine, self._request = engine, request = what
+        roots = request.roots
         self._log = log
         self._places: set[Place] = set()
         self._backoff = Backoff()

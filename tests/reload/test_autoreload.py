@@ -284,12 +284,17 @@ def test_no_reload_without_the_option(serve, project):
         watcher_of(server)
 
 
-def test_an_engine_that_is_not_installed_is_refused_in_one_sentence(serve, project):
+@pytest.mark.parametrize("check", [[], ["--check-config"]])
+def test_an_engine_that_is_not_installed_is_refused_in_one_sentence(serve, project, check):
     pretend = "import sys; sys.modules['watchfiles'] = None; from server_core.cli import main; main()"
     command = [sys.executable, "-c", pretend, "--bind", "127.0.0.1:0", "--reload"]
-    server = serve("--reload-engine", "watchfiles", "site_of_mine:app", command=command, cwd=project, wait=False)
+    server = serve(
+        "--reload-engine", "watchfiles", *check, "site_of_mine:app", command=command, cwd=project, wait=False
+    )
     assert server.wait() == 2
-    assert server.text == 'Error: reload_engine watchfiles needs watchfiles: pip install "prefork-serve[reload]"\n'
+    assert server.text == (
+        'Error: reload_engine watchfiles (--reload-engine) needs watchfiles: pip install "prefork-serve[reload]"\n'
+    )
 
 
 def test_when_the_system_can_watch_no_more_files_are_polled_and_that_is_told(serve, project, tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from live import PATIENCE, eventually
 
 from server_core.errors import ConfigError
-from server_core.reload.watcher import Changes, Watch
+from server_core.reload.watcher import Changes, Watch, wanted
 from server_core.settings import Development
 
 Start = Callable[..., Watch]
@@ -46,7 +46,7 @@ def start(project: Path, engine: str) -> Iterator[Start]:
     def start(**settings: tuple[str, ...]) -> Watch:
         development = Development(reload_engine=engine, **settings)  # type: ignore[arg-type]
         origins = dict.fromkeys(("reload_include", "reload_exclude", "reload_extra_files"), "a test")
-        started.append(Watch(development, [str(project)], logging.getLogger("test"), origins))
+        started.append(Watch(wanted(development, [str(project)], origins), logging.getLogger("test")))
         return started[-1]
 
     yield start
