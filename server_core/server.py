@@ -219,6 +219,8 @@ class Server:
                 open_browser(listeners, log)
         elif not stands_in:
             log.info("Generation %d has taken over.", generation)
+        if stands_in:
+            log.info("The browser shows why.")
         self._serves = True
 
     def _banner(self, generation: int, listeners: Iterable[Listener]) -> list[str]:

@@ -364,10 +364,10 @@ class Arbiter:
         source = candidate if taking_over else self._current
         views = [worker.view for worker in self._workers.values()]
         step = next_step(self._desired, views, candidate.number if candidate is not None and taking_over else None)
-        if step.commit:
-            self._commit()
         for slot in step.leave:
             self._workers[slot].leave(now)
+        if step.commit:
+            self._commit()
         if step.forks and source is not None and source.open and now >= self._backoff.until:
             try:
                 for _ in range(step.forks):
@@ -427,7 +427,7 @@ class Arbiter:
             return
         if self._develops and self._autoreload is not None and not candidate.is_stand_in:
             self._faults.tell(
-                f"The application was not loaded, {who} failed: {sentence}", details, failure, "The browser shows why."
+                f"The application was not loaded, {who} failed: {sentence}", details, failure, "Waiting for a change."
             )
             self._start_candidate(monotonic(), failure)
             return

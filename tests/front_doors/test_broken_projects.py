@@ -42,8 +42,9 @@ def test_in_development_the_browser_shows_what_is_wrong_until_it_is_mended(shop,
     good = (shop / file).read_text()
     (shop / file).write_text(good + "\n" + line + "\n")
     server = serve(*ANYWHERE, "--profile", "development", command=command, cwd=shop, wait=False)
-    server.read_until(rf"was not loaded, .*{fault}.*\. The browser shows why")
+    server.read_until(rf"was not loaded, .*{fault}.*\. Waiting for a change")
     server.wait_until_serving()
+    server.read_until("The browser shows why")
     answer = server.get("/healthz/", accept="application/json")
     assert answer.status == 500
     assert fault in answer.text

@@ -298,8 +298,9 @@ def test_broken_code_in_debug_waits_to_be_mended(tmp_path, serve):
     project = write(tmp_path, "1 / 0\n")
     server = serve(command=DEBUG_SERVE, cwd=project, wait=False)
     server.read_until("The application cannot be loaded, so the settings in its app.config are not known")
-    server.read_until("ZeroDivisionError: division by zero on import. The browser shows why")
+    server.read_until("ZeroDivisionError: division by zero on import. Waiting for a change")
     server.wait_until_serving()
+    server.read_until("The browser shows why")
     answer = server.get("/")
     assert answer.status == 500
     assert "ZeroDivisionError" in answer.text

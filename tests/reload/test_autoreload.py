@@ -358,6 +358,16 @@ def test_a_project_that_is_deleted_and_made_anew_is_served_from_where_it_is_now(
     answers(server, "read from the new directory")
 
 
+def test_the_browser_is_promised_only_when_it_shows_why(serve, project):
+    server = serve("--profile", "development", "site_of_mine:app", cwd=project)
+    (project / "part.py").write_text("1 / 0\n")
+    server.read_until("The browser shows why")
+    eventually(lambda: len(server.processes("worker")) == 1)  # the old one has answered what it had taken
+    assert server.get().status == 500
+    assert server.text.count("ZeroDivisionError: division by zero on import") == 1
+    assert server.text.count("Traceback") == 1
+
+
 def test_an_answer_that_never_ends_holds_up_the_end_of_a_development_server_for_seconds_only(serve, project):
     (project / "open_for_ever.py").write_text(
         "import itertools, time\n\n"
