@@ -16,6 +16,10 @@ from server_core.arbiter.children import Worker
 from server_core.process import Terminal
 
 
+#: code and what configures it: no running application takes these up
+CODE = (".py", ".toml", ".env", ".flaskenv")
+
+
 class Change(Protocol):
     """Files that have changed."""
 
@@ -51,6 +55,7 @@ class Autoreload:
         self._watching = watching
         self._told = 0  # how often workers have been told of a change
         self._heeded = 0  # the last of these that has led to a reload
+        self._unanswered: dict[int, str] = {}  # of each the sentence, until a worker has answered
         self._terminal = Terminal()
 
     @property
@@ -77,20 +82,27 @@ class Autoreload:
         """
         change = self._watching.read()
         who = list(workers)
-        if not change.paths or not who or any(path.endswith(".py") for path in change.paths):
+        if not change.paths or not who or any(path.endswith(CODE) for path in change.paths):
             return change.sentence
         self._told += 1
         told = [worker.reports.send(changed=list(change.paths), number=self._told) for worker in who]
         if not all(told):
             return change.sentence
-        self._log.info("%s: the running application takes it up, if its framework can.", change.sentence)
+        self._unanswered[self._told] = change.sentence
         return ""
 
     def stale(self, path: str, number: int) -> str:
-        """A worker cannot take a change up: why the application has to be loaded anew, "" if another has said so."""
+        """A worker cannot take a change up, or has taken up all of it when ``path`` is "": why the application has to
+        be loaded anew, "" for no reason or when another has said so."""
         if number <= self._heeded or number > self._told:
             return ""
+        if not path:
+            sentence = self._unanswered.pop(number, "")
+            if sentence:  # this is the first worker that says so
+                self._log.info("%s: the running application takes it up.", sentence)
+            return ""
         self._heeded = self._told  # what has been told since is taken up by the same reload
+        self._unanswered.clear()
         return f"{for_people(path)} changed"
 
 

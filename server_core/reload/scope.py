@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
+from server_core.arbiter.autoreload import CODE
 from server_core.config.patterns import Pattern, expression, literal_head, parse_pattern
 
 #: code, what configures it, templates (Django keeps them in memory, in development too) and translations
-SUFFIXES = (".py", ".toml", ".env", ".html", ".jinja", ".jinja2", ".j2", ".mo")
+SUFFIXES = (*CODE, ".html", ".jinja", ".jinja2", ".j2", ".mo")
 #: directories, besides hidden ones and virtual environments, in which nobody edits code
 IGNORED = frozenset({"__pycache__", "node_modules", "site-packages", "dist-packages"})
 #: what editors and Python write beside the files that are meant: vim (4913, .swp, ~), Emacs (.#x, #x#), PyCharm (jb)
@@ -145,8 +146,8 @@ class Scope:
             return False
         if wish is Wish.NAMED:
             return self._include.means(path)
-        # Hidden files are locks and copies that editors make, but not .env.
-        if name.endswith(SUFFIXES) and (not name.startswith(".") or name.endswith(".env")):
+        # Hidden files are locks and copies that editors make, but not .env and .flaskenv.
+        if name.endswith(SUFFIXES) and (not name.startswith(".") or name.endswith((".env", ".flaskenv"))):
             return True
         return (wish is Wish.ALL and not name.startswith(".")) or self._include.means(path, name)
 

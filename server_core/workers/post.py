@@ -260,7 +260,7 @@ class Post:
             self._leave()
 
     def _hear_arbiter(self) -> None:
-        """Files have changed: take them up, or tell the arbiter that only a reload will."""
+        """Files have changed: take them up, and tell the arbiter so, or that only a reload will."""
         assert self._engine is not None
         # Several threads may be woken for the same words; another one may have read them.
         with self._hearing:
@@ -274,8 +274,7 @@ class Post:
             *lines, self._heard = (self._heard + data).split(b"\n")
         for message in map(json.loads, lines):
             stale = [path for path in message["changed"] if not self._refresh(path)]
-            if stale:
-                report(self.reports, stale=stale[0], number=message["number"])
+            report(self.reports, stale=stale[0] if stale else "", number=message["number"])
 
     def _refresh(self, path: str) -> bool:
         assert self.loaded is not None

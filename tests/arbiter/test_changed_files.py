@@ -70,8 +70,10 @@ def test_files_that_are_no_code_are_told_to_all_workers(autoreload, told, worker
         assert heard(end) == [{"changed": ["/p/a.html", "/p/b.mo"], "number": 1}]
 
 
-@pytest.mark.parametrize("paths", [("/p/a.py",), ("/p/a.html", "/p/b.py")])
-def test_code_means_a_reload_and_no_worker_is_asked(autoreload, told, workers, paths):
+@pytest.mark.parametrize(
+    "paths", [("/p/a.py",), ("/p/a.html", "/p/b.py"), ("/p/.env",), ("/p/.flaskenv",), ("/p/a.toml",)]
+)
+def test_code_and_what_configures_it_means_a_reload_and_no_worker_is_asked(autoreload, told, workers, paths):
     mine, theirs = workers
     told.next = Changes(paths)
     assert autoreload.heed(mine) == told.next.sentence
@@ -98,28 +100,46 @@ def test_a_worker_that_cannot_be_told_means_a_reload(autoreload, told, workers):
 
 def test_of_all_workers_that_cannot_take_a_change_up_the_first_causes_the_reload(autoreload, told, workers):
     mine, _ = workers
-    told.next = Changes(("/p/a.toml",))
+    told.next = Changes(("/p/a.html",))
     autoreload.heed(mine)
-    assert autoreload.stale("/p/a.toml", 1) == f"{os.path.relpath('/p/a.toml')} changed"
-    assert autoreload.stale("/p/a.toml", 1) == ""
+    assert autoreload.stale("/p/a.html", 1) == f"{os.path.relpath('/p/a.html')} changed"
+    assert autoreload.stale("/p/a.html", 1) == ""
     autoreload.heed(mine)
-    assert autoreload.stale("/p/a.toml", 2)
+    assert autoreload.stale("/p/a.html", 2)
 
 
 def test_a_reload_covers_the_changes_that_were_told_before_it(autoreload, told, workers):
     mine, _ = workers
-    told.next = Changes(("/p/a.toml",))
+    told.next = Changes(("/p/a.html",))
     autoreload.heed(mine)
     autoreload.heed(mine)
-    assert autoreload.stale("/p/a.toml", 1)
-    assert autoreload.stale("/p/a.toml", 2) == ""
+    assert autoreload.stale("/p/a.html", 1)
+    assert autoreload.stale("/p/a.html", 2) == ""
 
 
 @pytest.mark.parametrize("number", [0, -1, 2, 2**31 - 1])
 def test_a_forged_number_causes_no_reload(autoreload, told, workers, number):
-    told.next = Changes(("/p/a.toml",))
+    told.next = Changes(("/p/a.html",))
     autoreload.heed(workers[0])
-    assert autoreload.stale("/p/a.toml", number) == ""
+    assert autoreload.stale("/p/a.html", number) == ""
+
+
+def test_a_change_that_workers_take_up_is_told_once_and_only_then(autoreload, told, workers, caplog):
+    caplog.set_level(logging.INFO)
+    told.next = Changes(("/p/a.html",))
+    autoreload.heed(workers[0])
+    assert caplog.messages == []
+    assert [autoreload.stale("", 1), autoreload.stale("", 1)] == ["", ""]
+    assert caplog.messages == [f"{told.next.sentence}: the running application takes it up."]
+
+
+def test_a_change_that_no_worker_takes_up_is_told_by_the_reload_alone(autoreload, told, workers, caplog):
+    caplog.set_level(logging.INFO)
+    told.next = Changes(("/p/a.html",))
+    autoreload.heed(workers[0])
+    assert autoreload.stale("/p/a.html", 1)
+    assert autoreload.stale("", 1) == ""
+    assert caplog.messages == []
 
 
 def test_places_are_passed_on(autoreload, told):

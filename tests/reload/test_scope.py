@@ -49,8 +49,9 @@ def seen(tmp_path: Path) -> Seen:
 
 
 def test_code_and_what_configures_it_counts_but_no_data(seen: Seen) -> None:
-    assert seen("a.py", "b.txt", "c/d.html", "db.sqlite3", "x.po", "x.mo", ".env", ".hidden.py") == [
+    assert seen("a.py", "b.txt", "c/d.html", "db.sqlite3", "x.po", "x.mo", ".env", ".flaskenv", ".hidden.py") == [
         ".env",
+        ".flaskenv",
         "a.py",
         "c/d.html",
         "x.mo",
