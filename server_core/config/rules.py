@@ -127,6 +127,17 @@ def hosts_are_checked_against_a_list(settings: Settings, origins: dict[str, str]
     return settings
 
 
+def a_pid_file_is_no_port(settings: Settings, origins: dict[str, str]) -> Settings:
+    """In `flask run` -p is the port."""
+    pidfile = settings.process.pidfile
+    if pidfile is not None and pidfile.isdecimal():
+        raise ConfigError(
+            f'pidfile: "{pidfile}" ({origins["pidfile"]}) looks like a port: -p is the pid file here; the port is part '
+            f"of --bind 127.0.0.1:{pidfile} (a pid file of that name is ./{pidfile})."
+        )
+    return settings
+
+
 def a_certificate_of_its_own_is_for_development(settings: Settings, origins: dict[str, str]) -> Settings:
     """Nobody can know whose it is: in production that would be no protection."""
     if settings.tls.is_adhoc and not settings.profile.develops:
@@ -164,6 +175,7 @@ RULES: tuple[Rule, ...] = (
     hops_need_somebody_who_is_believed,
     proxy_protocol_needs_both_sides,
     hosts_are_checked_against_a_list,
+    a_pid_file_is_no_port,
     a_certificate_of_its_own_is_for_development,
     a_key_needs_its_certificate,
 )

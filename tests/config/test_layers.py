@@ -142,6 +142,11 @@ def test_hops_are_counted_only_where_somebody_is_believed() -> None:
     assert from_command_line(forwarded_hops=1, forwarded_allow_ips="*").settings.proxy.forwarded_hops == 1
 
 
+def test_a_pid_file_that_looks_like_a_port_is_refused() -> None:
+    assert 'pidfile: "8504" (pidfile of file) looks like a port' in refusal(layer(FILE, pidfile="8504"))
+    assert from_command_line(pidfile="./8504").settings.process.pidfile == "./8504"
+
+
 def test_the_proxy_protocol_needs_a_version_and_somebody_who_speaks_it() -> None:
     assert "name the proxies that speak it" in refusal(layer(FILE, proxy_protocol="v1"))
     assert "set proxy_protocol to v1, v2 or any" in refusal(layer(FILE, proxy_allow_ips="10.0.0.1"))

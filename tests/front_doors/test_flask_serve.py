@@ -259,6 +259,12 @@ def test_an_unknown_option_is_refused_with_a_suggestion(tmp_path):
     assert "--workers" in text
 
 
+def test_the_port_of_flask_run_is_refused_as_a_pid_file(tmp_path):
+    status, text = flask(write(tmp_path), "serve", "-p", "8504")
+    assert status == 2
+    assert "-p is the pid file here; the port is part of --bind 127.0.0.1:8504" in text
+
+
 def test_an_application_that_is_not_there_is_refused_in_flasks_words(tmp_path):
     assert flask(tmp_path, "--app", "nowhere", "serve") == (4, "Error: Could not import 'nowhere'\n")
     status, text = flask(tmp_path, "serve")

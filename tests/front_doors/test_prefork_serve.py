@@ -183,6 +183,7 @@ def test_what_is_wrong_in_the_environment_is_refused(tmp_path, variable, value, 
         (("-b", "localhost:http"), "has no port number after the colon"),
         (("--timeout", "-3"), "(--timeout)"),
         (("-k", "sync", "--threads", "2"), "choose worker_class gthread or threads 1"),
+        (("-p", "8504"), "-p is the pid file here; the port is part of --bind 127.0.0.1:8504"),
     ],
 )
 def test_what_is_wrong_on_the_command_line_is_refused(tmp_path, arguments, sentence):
