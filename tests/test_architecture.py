@@ -26,6 +26,7 @@ server_core.config.cpus
 server_core.config.declare
 server_core.settings
 server_core.config.schema
+server_core.config.hints
 server_core.config.rules
 server_core.config.layers
 server_core.config.translation

@@ -15,7 +15,6 @@ from typing import Protocol
 from server_core.arbiter.children import Worker
 from server_core.process import Terminal
 
-
 #: code and what configures it: no running application takes these up
 CODE = (".py", ".toml", ".env", ".flaskenv")
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
+from server_core.config.hints import hint
 from server_core.config.layers import COMMAND_LINE, Given, Layer
 from server_core.config.manual import default_in_help
 from server_core.config.schema import HELPERS, SECTIONS, SETTINGS, Setting
@@ -36,6 +38,21 @@ def add_settings_arguments(parser: argparse.ArgumentParser, skip: Collection[str
         for setting in section.settings:
             if setting.flags and setting.name not in skip:
                 _add(group, setting)
+    _add_hints(parser)
+
+
+def _add_hints(parser: argparse.ArgumentParser) -> None:
+    """What the parser says of unknown options is to name those to write; it may be of a class that is not ours."""
+    refuse = parser.error
+
+    def error(message: str) -> NoReturn:
+        known = parser._option_string_actions
+        # Its words are in the language of the user: options can be told by their form.
+        options = [option for option in re.findall(r"(?<!\S)--?[A-Za-z0-9][\w-]*", message) if option not in known]
+        hints = [found for option in options[:1] if (found := hint(option, known))]
+        refuse(". ".join([message, *hints]))
+
+    parser.error = error  # type: ignore[method-assign]
 
 
 def _add(group: argparse._ActionsContainer, setting: Setting) -> None:

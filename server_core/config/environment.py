@@ -41,4 +41,4 @@ def refuse_unknown_variables(environ: Mapping[str, str], prefix: str, known: Col
             continue
         name = variable.removeprefix(prefix)
         if not _SERVICE_LINK.fullmatch(name) and not _SERVICE_URL.fullmatch(f"{name}={value}"):
-            raise no_such_setting(variable, variable, variables)
+            raise no_such_setting(variable, name, known, lambda meant: prefix + meant.upper())

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from server_core.config.environment import refuse_unknown_variables
+from server_core.config.hints import hint
 from server_core.config.layers import COMMAND_LINE, ENVIRONMENT, FRAMEWORK, Given, Layer
 from server_core.config.manual import default_in_help
 from server_core.config.schema import HELPERS, SECTIONS, SETTINGS, Helper, Setting
@@ -25,7 +26,16 @@ class _Raw(click.types.StringParamType):
 
 
 class SettingsCommand(click.Command):
-    """A command whose help shows the options of each section under its title."""
+    """A command whose help shows the options of each section under its title, and that knows those of other servers."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What click does; what it says of an unknown option names the one to write."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            known = [option for each in self.get_params(ctx) for option in (*each.opts, *each.secondary_opts)]
+            message = f"No such option {error.option_name}. {hint(error.option_name, known)}"
+            raise click.NoSuchOption(error.option_name, message.rstrip(), ctx=ctx) from None
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the help of all options: first the command's own, then those of the sections in their order."""

@@ -125,8 +125,21 @@ SETTINGS: Mapping[str, Setting] = {setting.name: setting for section in SECTIONS
 """All settings by name, in the order of the manual."""
 
 
-def no_such_setting(origin: str, name: str, known: Iterable[str] = SETTINGS) -> ConfigError:
-    """The refusal of ``name``, which is written at ``origin`` and not among the ``known`` names."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    question = f'; did you mean "{close[0]}"?' if close else "."
+def closest(name: str, known: Iterable[str]) -> str:
+    """Which of the ``known`` names is meant by one that is none of them; "" when nobody can tell."""
+    known = list(known)
+    begun = sorted((each for each in known if len(name) > 2 and each.startswith(name)), key=len)
+    return next(iter(begun or difflib.get_close_matches(name, known, n=1)), "")
+
+
+def no_such_setting(
+    origin: str, name: str, known: Iterable[str] = SETTINGS, write: Callable[[str], str] = str
+) -> ConfigError:
+    """The refusal of ``name``, which is written at ``origin`` and not among the ``known`` names of settings; ``write``
+    makes of such a name what has to be written there."""
+    name = name.lower()
+    # Many know a setting by its option: pid is pidfile.
+    option = "--" + name.replace("_", "-")
+    meant = next((each.name for each in SETTINGS.values() if option in each.flags), "") or closest(name, known)
+    question = f'; did you mean "{write(meant)}"?' if meant else "."
     return ConfigError(f"{origin} is no setting{question} All settings: prefork-serve --help")

@@ -29,6 +29,11 @@ def test_a_variable_that_is_no_setting_is_refused_with_the_nearest_one() -> None
     )
 
 
+def test_a_variable_that_is_called_like_an_option_is_refused_with_the_setting_of_that_option() -> None:
+    with pytest.raises(ConfigError, match='SERVE_PID is no setting; did you mean "SERVE_PIDFILE"'):
+        environment_layer({"SERVE_PID": "x"})
+
+
 @pytest.mark.parametrize(
     ("variable", "text", "name", "value"),
     [

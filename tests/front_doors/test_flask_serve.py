@@ -256,7 +256,13 @@ def test_an_unknown_variable_is_refused_with_a_suggestion(tmp_path, variable):
 def test_an_unknown_option_is_refused_with_a_suggestion(tmp_path):
     status, text = flask(write(tmp_path), "serve", "--wokers", "3")
     assert status == 2
-    assert "--workers" in text
+    assert text.endswith("Error: No such option --wokers. Did you mean --workers?\n")
+
+
+def test_an_option_of_flask_run_is_refused_with_ours(tmp_path):
+    status, text = flask(write(tmp_path), "serve", "-h", "0.0.0.0")
+    assert status == 2
+    assert text.endswith("Error: No such option -h. Write --bind HOST:8000 (the help is --help).\n")
 
 
 def test_the_port_of_flask_run_is_refused_as_a_pid_file(tmp_path):

@@ -182,8 +182,17 @@ def test_an_option_that_does_not_exist_is_refused_below_a_short_usage(shop):
     assert status == 2
     assert text.splitlines() == [
         "usage: manage.py serve [OPTIONS] [ADDRESS]",
-        "manage.py serve: error: unrecognized arguments: --wokers=3",
+        "manage.py serve: error: unrecognized arguments: --wokers=3. Did you mean --workers?",
     ]
+
+
+def test_an_option_of_runserver_that_is_called_otherwise_here_is_refused_with_ours(shop):
+    assert manage(shop, "serve", "--noreload")[1].endswith("unrecognized arguments: --noreload. Write --no-reload.\n")
+
+
+def test_a_wrong_value_for_an_option_that_exists_brings_no_hint(shop):
+    text = manage(shop, "serve", "--workers")[1]
+    assert text.endswith("manage.py serve: error: argument -w/--workers: expected one argument\n")
 
 
 def test_a_wrong_value_on_the_command_line_is_refused_in_one_sentence(shop):

@@ -1,0 +1,59 @@
+"""Knows what to write here instead of an option that does not exist: of another server's, or misspelt; refuses none."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from server_core.config.schema import closest
+
+FOREIGN: Mapping[str, str] = {
+    # flask run
+    "-h": "write --bind HOST:8000 (the help is --help)",
+    "--host": "write --bind HOST:8000",
+    "--port": "write --bind 127.0.0.1:PORT",
+    "--debug": "write --profile development",
+    "--extra-files": "write --reload-extra-file FILE",
+    "--exclude-patterns": "write --reload-exclude PATTERN",
+    "--with-threads": "write --threads 8",
+    "--without-threads": "write --threads 1",
+    # manage.py runserver
+    "--addrport": "write --bind 127.0.0.1:8000",
+    "--noreload": "write --no-reload",
+    "--nostatic": "write --no-static",
+    "--nothreading": "write --threads 1",
+    "--insecure": "static files need no option here: in production STATIC_ROOT is served, run collectstatic",
+    "-6": "write --bind [::1]:8000",
+    "--ipv6": "write --bind [::1]:8000",
+    # Gunicorn
+    "--access-log": "write --access-logfile FILE, where - is standard output",
+    "--error-log": "write --error-logfile FILE, where - is standard error",
+    "-D": "it stays in the foreground: a service manager such as systemd puts it into the background",
+    "--daemon": "it stays in the foreground: a service manager such as systemd puts it into the background",
+    "-e": "set variables in the environment of the command",
+    "--env": "set variables in the environment of the command",
+    "--pythonpath": "write --chdir DIRECTORY, or set PYTHONPATH",
+    "--proxy-allow-from": "write --proxy-allow-ips ADDRESSES",
+    "--worker-tmp-dir": "nothing is needed: workers give their signs of life in memory",
+    # Uvicorn, Waitress
+    "--factory": "write the application as module:factory()",
+    "--listen": "write --bind HOST:PORT",
+    "--log-config": "name a logger prefork_serve in the logging of the project",
+    "--proxy-headers": "write --forwarded-allow-ips ADDRESSES",
+    "--reload-dir": "write --reload-include DIRECTORY/",
+    "--root-path": "write --script-name PATH",
+    "--ssl-certfile": "write --certfile FILE",
+    "--ssl-keyfile": "write --keyfile FILE",
+    "--uds": "write --bind unix:PATH",
+    "--unix-socket": "write --bind unix:PATH",
+}
+"""Options of other servers, and what to do here."""
+
+
+def hint(option: str, known: Collection[str]) -> str:
+    """What to write instead of ``option`` (or ``--option=value``), which is none of the ``known``; "" if no idea."""
+    option = option.partition("=")[0]
+    if option in FOREIGN:
+        return f"{FOREIGN[option][0].upper()}{FOREIGN[option][1:]}."
+    names = [each.removeprefix("--") for each in known if each.startswith("--")]
+    meant = closest(option.removeprefix("--"), names) if option.startswith("--") else ""
+    return f"Did you mean --{meant}?" if meant else ""
