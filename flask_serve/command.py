@@ -125,7 +125,16 @@ def ask_application(info: ScriptInfo, call: Call) -> Told:
 
 def _what_is_known() -> Layer:
     """What the command line and the environment have said before any application was there to ask."""
-    return Layer(FRAMEWORK, {"profile": DEBUG_MODE} if get_debug_flag() else {})
+    return Layer(FRAMEWORK, _address_of_run() | ({"profile": DEBUG_MODE} if get_debug_flag() else {}))
+
+
+def _address_of_run() -> dict[str, Given]:
+    """Where ``flask run`` would listen, as far as the environment says so."""
+    host, port = os.environ.get("FLASK_RUN_HOST", ""), os.environ.get("FLASK_RUN_PORT", "")
+    if not host and not port:
+        return {}
+    name = f"[{host}]" if ":" in host else host or "127.0.0.1"
+    return {"bind": Given(f"{name}:{port or 8000}", "FLASK_RUN_HOST and FLASK_RUN_PORT")}
 
 
 def _say(pipe: TextIO, what: dict[str, Any]) -> None:
@@ -155,7 +164,7 @@ def framework_layer(app: Flask) -> Layer:
     table = app.config.get("SERVE", {})
     if not isinstance(table, Mapping):
         raise ConfigError(f'app.config["SERVE"] is a {type(table).__name__}: write a dict such as {{"workers": 4}}.')
-    values = dict(translated(TABLE, app, 'app.config["{}"]').values)
+    values = dict(translated(TABLE, app, 'app.config["{}"]').values) | _address_of_run()
     for key, value in app.config.items():
         # What from_prefixed_env() has copied from the environment counts there, not here.
         if key.startswith(PREFIX) and f"FLASK_{key}" not in os.environ:

@@ -125,6 +125,12 @@ TABLE: tuple[Translation, ...] = (
         _address,
     ),
     Translation(
+        "FLASK_RUN_HOST, FLASK_RUN_PORT",
+        "`bind`",
+        "taken over from the environment, also from `.flaskenv`; one without the other means 127.0.0.1, or port 8000",
+        "`flask serve` is then found where `flask run` was",
+    ),
+    Translation(
         "static_folder",
         "static_mounts",
         "served from there at `static_url_path` in production, if the application is a plain `Flask` without "

@@ -55,4 +55,10 @@ FINDINGS: Mapping[str, Meaning] = {
         (FLASK,),
         PRODUCTION,
     ),
+    "serve.W016": Meaning(
+        "the settings have a name like `SERVE_WORKERS`, which is how Flask has it; here it is a key of `SERVE`. This "
+        "is a system check, too",
+        (DJANGO,),
+        ALWAYS,
+    ),
 }

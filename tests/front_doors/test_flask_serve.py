@@ -222,6 +222,24 @@ def test_the_help_lists_every_chapter(tmp_path):
         assert f"\n{chapter}:\n" in text
 
 
+@pytest.mark.parametrize("code", ["", "1 / 0\n"])
+def test_the_address_of_flask_run_counts_where_nobody_says_more(tmp_path, serve, code):
+    server = serve(command=[*FLASK, "--debug", "serve"], cwd=write(tmp_path, code), env={"FLASK_RUN_PORT": "0"})
+    assert server.address[1] != 8000, "the default"
+
+
+@pytest.mark.parametrize(
+    ("variables", "bind", "origin"),
+    [
+        ({"FLASK_RUN_PORT": "5001"}, "127.0.0.1:5001", "FLASK_RUN_HOST and FLASK_RUN_PORT"),
+        ({"FLASK_RUN_HOST": "::1"}, "[::1]:8000", "FLASK_RUN_HOST and FLASK_RUN_PORT"),
+        ({"FLASK_RUN_PORT": "5001", "SERVE_BIND": "127.0.0.1:5002"}, "127.0.0.1:5002", "SERVE_BIND"),
+    ],
+)
+def test_the_variables_of_flask_run_are_told_as_the_origin(tmp_path, variables, bind, origin):
+    assert config(write(tmp_path), **variables)["bind"] == (bind, origin)
+
+
 # --- refusals
 
 

@@ -151,6 +151,15 @@ def test_an_unknown_name_in_the_dict_is_reported_by_the_checks(own_shop):
     assert '(serve.E001) SERVE["wrokers"] in shop_site.settings is no setting; did you mean "workers"?' in text
 
 
+def test_a_setting_that_is_written_as_flask_has_it_is_reported_by_the_checks(own_shop):
+    configure(own_shop, "SERVE_WORKERS = 4\nSERVE_MEDIA = True")
+    status, text = manage(own_shop, "check")
+    assert status == 0
+    sentence = 'SERVE_WORKERS in shop_site.settings is not read: in Django\'s settings it is SERVE = {"workers": ...}.'
+    assert f"(serve.W016) {sentence}" in text
+    assert "SERVE_MEDIA" not in text, "that is the project's own"
+
+
 def test_the_checks_are_content_with_a_right_dict(shop):
     assert manage(shop, "check") == (0, "System check identified no issues (0 silenced).\n")
 
