@@ -216,7 +216,7 @@ class Server:
             for line in self._banner(generation, listeners):
                 log.info("%s", line)
             if self.settings.development.open_browser:
-                open_browser(listeners, log)
+                open_browser(listeners, self.settings.paths.script_name, log)
         elif not stands_in:
             log.info("Generation %d has taken over.", generation)
         if stands_in:

@@ -48,6 +48,20 @@ def test_the_browser_is_opened_once_with_an_address_that_it_can_go_to(tmp_path, 
     assert opened(tmp_path) == [f"http://{visited}:{port}"]
 
 
+def test_the_browser_is_led_to_where_the_application_is_mounted(tmp_path, serve, browser):
+    write_application(tmp_path)
+    server = serve("--open", "-w", "1", "--script-name", "/shop", "mine:app", cwd=tmp_path, env=browser)
+    eventually(lambda: opened(tmp_path) == [f"{server.url}/shop/"])
+
+
+def test_a_browser_that_cannot_be_started_is_told(tmp_path, serve):
+    write_application(tmp_path)
+    # Without a display and without commands there is no other one.
+    environ = {"BROWSER": "nosuch", "DISPLAY": "", "WAYLAND_DISPLAY": "", "PATH": str(tmp_path)}
+    server = serve("--open", "-w", "1", "mine:app", cwd=tmp_path, env=environ)
+    server.read_until(rf"No browser was opened \(open_browser\): open {server.url} yourself, or name one in")
+
+
 def test_a_unix_socket_is_nothing_for_a_browser(tmp_path, serve, browser):
     write_application(tmp_path)
     command = [sys.executable, "-m", "server_core", "-b", "unix:app.sock", "--open", "-w", "1", "mine:app"]
