@@ -49,8 +49,9 @@ def _set_debug(ctx: click.Context, parameter: click.Parameter, value: bool | Non
 def serve(ctx: click.Context, info: ScriptInfo, /, **parameters: Any) -> None:
     """Serve the application that Flask finds.
 
-    All options can also stand in the application's configuration, app.config["SERVE"] = {"workers": 4} or
-    SERVE_WORKERS = 4, and in the environment as FLASK_SERVE_WORKERS=4 or SERVE_WORKERS=4. The command line wins.
+    What the options say can also stand in the application's configuration, app.config["SERVE"] = {"workers": 4} or
+    SERVE_WORKERS = 4, and in the environment as FLASK_SERVE_WORKERS=4 or SERVE_WORKERS=4, by the names that
+    --show-config lists. The command line wins.
     """
     try:
         require_posix()

@@ -18,8 +18,8 @@ from server_core.launch import Call, run, tell
 def command(ctx: click.Context, /, **parameters: object) -> None:
     """Serve APP, a WSGI application written as module:callable or 'module:factory("argument")'.
 
-    Every option can be given in a file (-c FILE) and in the environment too: --graceful-timeout is graceful_timeout
-    in a file and SERVE_GRACEFUL_TIMEOUT in the environment. The command line wins.
+    What the options say can be given in a file (-c FILE) and in the environment too, by the names that --show-config
+    lists: --access-logfile is accesslog in a file and SERVE_ACCESSLOG in the environment. The command line wins.
     """
     try:
         layers = layers_from_click(ctx)

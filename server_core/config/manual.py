@@ -17,7 +17,9 @@ _HEAD = """\
 
 ## Where settings come from
 
-A setting has one name everywhere.  `workers` is:
+A setting has one name in files, in dicts and, in capitals, in the environment.  Its options on the command line stand
+below with it: most are `--` and the name with dashes, some are Gunicorn's (`accesslog` is `--access-logfile`).
+`workers` is:
 
 | where | how it is written |
 |---|---|

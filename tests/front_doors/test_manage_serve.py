@@ -195,6 +195,12 @@ def test_an_option_that_does_not_exist_is_refused_below_a_short_usage(shop):
     ]
 
 
+def test_the_help_says_by_which_names_the_settings_go(shop):
+    text = " ".join(manage(shop, "serve", "--help")[1].split())
+    assert "SERVE = {'workers': 4, 'accesslog': '-'}, by the names that --show-config lists." in text
+    assert "accesslog" in shown(manage(shop, "serve", "--show-config")[1])
+
+
 def test_an_option_of_runserver_that_is_called_otherwise_here_is_refused_with_ours(shop):
     assert manage(shop, "serve", "--noreload")[1].endswith("unrecognized arguments: --noreload. Write --no-reload.\n")
 

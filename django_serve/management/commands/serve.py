@@ -20,15 +20,15 @@ class Command(BaseCommand):
     """Replaces this process by the server: what Django has imported here would only grow stale in the arbiter."""
 
     help = (
-        "Serves this project, in production and in development. All options can also stand in the settings, without "
-        "the dashes and with underscores: SERVE = {'workers': 4, 'bind': '0.0.0.0:8000'}. The command line wins."
+        "Serves this project, in production and in development. What the options say can also stand in the settings, "
+        "SERVE = {'workers': 4, 'accesslog': '-'}, by the names that --show-config lists. The command line wins."
     )
 
     # The inspection has them, before each start and each reload, in the process that has just imported the project.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """All settings of the server, by the names they have everywhere, and an address as runserver takes it."""
+        """All settings of the server, and an address as runserver takes it."""
         # All options in the usage would be thirty lines above every message about a wrong one.
         parser.usage = "%(prog)s [OPTIONS] [ADDRESS]"
         parser.add_argument(
