@@ -69,7 +69,7 @@ def run(call: Call) -> int:
         let_through()  # a Ctrl-C since ``hand_over`` comes now
         resolved = call.resolve()
         if call.show_config:
-            click.echo(show_config(resolved), nl=False)
+            click.echo(show_config(_with_application(call, resolved)), nl=False)
             if not call.check_config:
                 return 0
         from server_core.server import Server  # not before here: it needs a POSIX system
@@ -122,6 +122,15 @@ def end_limit() -> None:
     """The project has been imported."""
     if os.name == "posix":
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _with_application(call: Call, resolved: Resolved) -> Resolved:
+    """For people: also the application that the framework finds when nobody has set ``wsgi_app``."""
+    settings = resolved.settings
+    if call.spec is None or settings.application.wsgi_app is not None:
+        return resolved
+    settings = replace(settings, application=replace(settings.application, wsgi_app=call.spec.called))
+    return Resolved(settings, {**resolved.origins, "wsgi_app": f"found by {call.command}"})
 
 
 def _spec(call: Call, resolved: Resolved) -> AppSpec:

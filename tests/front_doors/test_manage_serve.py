@@ -87,6 +87,15 @@ def test_the_dict_in_the_settings_counts_and_every_value_says_where_it_is_from(o
     assert settings["reload"] == ("false", "default")
 
 
+def test_the_application_that_is_served_is_shown_and_who_has_found_it(shop):
+    assert shown(manage(shop, "serve", "--show-config")[1])["wsgi_app"] == (
+        "shop_site.wsgi:application",
+        "found by manage.py serve",
+    )
+    named = manage(shop, "serve", "--show-config", SERVE_WSGI_APP="shop_site.wsgi")[1]
+    assert shown(named)["wsgi_app"] == ("shop_site.wsgi", "SERVE_WSGI_APP")
+
+
 def test_debug_switches_reload_on_and_says_so(shop):
     _, text = manage(shop, "serve", "--show-config", DJANGO_DEBUG="1")
     settings = shown(text)
