@@ -55,23 +55,28 @@ def names_of(hosts: Iterable[str]) -> list[str]:
 def certificate_for(names: list[str]) -> Adhoc:
     """The certificate for ``names``: the one that was kept, or a new one."""
     path = _path(names)
-    kept = _kept(path)
+    kept = _kept(path) if path else None
     if kept is not None:
         return kept
     pem, until = make(names)
-    return Adhoc(pem, until, path if _keep(path, pem) else "")
+    return Adhoc(pem, until, path if path and _keep(path, pem) else "")
 
 
 def _path(names: list[str]) -> str:
-    """One file for each set of names: two projects take turns without asking twice."""
-    caches = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    """One file for each set of names: two projects take turns without asking twice.  "" when there is no place for it:
+    a relative one would be in the project, and is to be ignored (XDG Base Directory Specification)."""
+    caches = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(caches):
+        home = os.path.expanduser("~")  # which stays as it is for an account without a home
+        caches = os.path.join(home, ".cache") if os.path.isabs(home) else ""
     told = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:8]
-    return os.path.join(caches, "prefork-serve", f"adhoc-{told}.pem")
+    return os.path.join(caches, "prefork-serve", f"adhoc-{told}.pem") if caches else ""
 
 
 def _kept(path: str) -> Adhoc | None:
-    """What is there, if nobody else can have written or read it, and if it lasts."""
+    """What is there, if nobody else can have written or read it, if it can be used, and if it lasts."""
     from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
@@ -79,10 +84,14 @@ def _kept(path: str) -> Adhoc | None:
             if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
                 return None
             pem = file.read()
-        until = x509.load_pem_x509_certificate(pem).not_valid_after_utc
-    except (OSError, ValueError):
+        certificate = x509.load_pem_x509_certificate(pem)
+        belongs = load_pem_private_key(pem, None).public_key() == certificate.public_key()
+    except (OSError, ValueError, TypeError):  # TypeError for a key that is encrypted
         return None
-    return Adhoc(pem, until, path) if until - _now() > LEAST_LEFT else None
+    begin, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    # One that begins later was made by a clock that has been put right since.
+    lasts = begin <= _now() and until - _now() > LEAST_LEFT
+    return Adhoc(pem, until, path) if belongs and lasts else None
 
 
 def _keep(path: str, pem: bytes) -> bool:

@@ -18,6 +18,7 @@ class Faults:
 
     def tell(self, sentence: str, details: str, fault: tuple[str, str], then: str) -> None:
         """``details`` is a traceback or "", ``fault`` is what makes two faults the same, ``then`` what happens now."""
+        sentence = sentence.removesuffix(".")  # those of a ConfigError have one
         if self.backoff.failures <= 1:
             self._told.clear()
         again = fault in self._told

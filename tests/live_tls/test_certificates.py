@@ -11,14 +11,16 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from certificates import Authority
 from cryptography import x509
-from live import LiveServer, eventually
+from live import APPS, LiveServer, eventually
 from tls_client import TlsClient, trusting
+
+from server_core import adhoc
 
 Start = Callable[..., LiveServer]
 COMMAND = [sys.executable, "-m", "server_core"]
@@ -84,9 +86,28 @@ class TestAdhoc:
         again = serve("simple:app", *ADHOC, env={"XDG_CACHE_HOME": str(tmp_path / "cache")})
         assert certificate_of(again) != first
 
-    @pytest.mark.parametrize("spoil", ["mode", "link", "text", "end"])
+    @pytest.mark.parametrize("cache_home", ["relative", ""])
+    def test_without_a_place_of_the_account_it_is_not_kept_in_the_project(
+        self, serve: Start, tmp_path: Path, cache_home: str
+    ):
+        shutil.copy(APPS / "simple.py", tmp_path)
+        server = serve("simple:app", *ADHOC, cwd=tmp_path, env={"XDG_CACHE_HOME": cache_home, "HOME": "~"})
+        assert server.get("/").status == 200
+        assert "kept in" not in server.text
+        assert not [path for path in tmp_path.rglob("*") if "prefork-serve" in path.name]
+
+    def test_one_of_a_clock_that_was_ahead_is_replaced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        now = adhoc._now()
+        monkeypatch.setattr(adhoc, "_now", lambda: now + timedelta(days=3))
+        ahead = adhoc.certificate_for(["localhost"])
+        assert adhoc.certificate_for(["localhost"]) == ahead
+        monkeypatch.setattr(adhoc, "_now", lambda: now)
+        assert adhoc.certificate_for(["localhost"]) != ahead
+
+    @pytest.mark.parametrize("spoil", ["mode", "link", "text", "end", "key", "no key", "encrypted key"])
     def test_a_file_that_is_not_to_be_trusted_is_replaced(
-        self, serve: Start, cache: dict[str, str], tmp_path: Path, spoil: str
+        self, serve: Start, cache: dict[str, str], authority: Authority, tmp_path: Path, spoil: str
     ):
         server = serve("simple:app", *ADHOC, env=cache)
         first = certificate_of(server)
@@ -97,6 +118,9 @@ class TestAdhoc:
         elif spoil == "link":
             path.rename(tmp_path / "elsewhere.pem")
             path.symlink_to(tmp_path / "elsewhere.pem")
+        elif "key" in spoil:
+            key = authority.make("other", password=b"x" if spoil.startswith("enc") else b"")[1].read_text()
+            path.write_text(("" if spoil == "no key" else key) + ssl.DER_cert_to_PEM_cert(first))
         else:
             text = path.read_text()
             path.write_text("nothing" if spoil == "text" else text[: len(text) // 2])
@@ -137,7 +161,9 @@ class TestFiles:
         first = certificate_of(server)
         shutil.copy(authority.make("other")[1], keyfile)
         server.signal(signal.SIGHUP)
-        server.read_until(r"\(--keyfile\) is not that of the certificate in .*broken\.crt' \(--certfile\)")
+        server.read_until(
+            r"\(--keyfile\) is not that of the certificate in .*broken\.crt' \(--certfile\)\. Generation 1 serves on\."
+        )
         assert certificate_of(server) == first
         authority.make("broken")
         reload(server, 3)
