@@ -60,8 +60,6 @@ def _serve_nevertheless(arguments: list[str]) -> None:
     parser.add_argument("--skip-checks", dest="skip_inspection", action="store_true", help=argparse.SUPPRESS)
     add_settings_arguments(parser)
     options = vars(parser.parse_args(arguments[2:]))
-    if options["address"] and not options["bind"]:
-        options["bind"] = [options["address"]]
     try:
         known = _what_is_known()
         call = Call(

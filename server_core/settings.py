@@ -181,7 +181,7 @@ class Sockets:
     )
     socket_mode: int = setting(
         "660",
-        octal_mode(),
+        octal_mode("660"),
         help="The permissions of unix sockets, in octal.  With 660 the proxy in front has to be the same user or a "
         "member of the same group; with 666 every user of the machine may connect.",
     )
@@ -535,7 +535,7 @@ class Process:
     )
     umask: int | None = setting(
         None,
-        optional(octal_mode()),
+        optional(octal_mode("027")),
         flags=("-m", "--umask"),
         default_text="unchanged",
         help="The permissions, in octal, that files of the application and the server never get: with 027 others may "

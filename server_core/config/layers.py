@@ -104,7 +104,9 @@ def _judge(setting: Setting, given: Given) -> object:
     try:
         return setting.kind.parse(given.value)
     except ValueError as wrong:
-        raise ConfigError(f"{setting.name}: {quote(given.value)} ({given.origin}) {wrong}.")
+        value = given.value
+        shown = quote(tuple(value) if setting.kind.many and isinstance(value, list) else value)
+        raise ConfigError(f"{setting.name}: {shown} ({given.origin}) {wrong}.")
 
 
 def to_json(layers: Iterable[Layer]) -> str:

@@ -46,7 +46,7 @@ class Kind(Generic[T]):
 
 def quote(value: object) -> str:
     """A raw value as it is shown to a person in a message: text in quotes, long values cut."""
-    if isinstance(value, tuple):  # an option that may be repeated
+    if isinstance(value, tuple):  # of several values, as of an option that may be repeated
         return ", ".join(quote(item) for item in value)
     text = f'"{value}"' if isinstance(value, str) else repr(value)
     text = "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
@@ -263,8 +263,11 @@ def _show_bytes(value: int) -> str:
     return str(value)
 
 
-def octal_mode() -> Kind[int]:
-    """Permission bits; text is read as octal, with or without 0o, and a number is taken as it is."""
+def octal_mode(example: str) -> Kind[int]:
+    """Permission bits; text is read as octal, with or without 0o, and a number is taken as it is.
+
+    ``example`` is what a person may copy who has written something else.
+    """
 
     def parse(raw: object) -> int:
         value = -1
@@ -274,7 +277,7 @@ def octal_mode() -> Kind[int]:
             value = int(raw.strip(), 8)
         # A plain 660 in a file is 1224 in octal: the range catches most of those who forgot the 0o.
         if not 0 <= value <= 0o777:
-            raise ValueError('is not a file mode: write "660" as text or 0o660 as a number')
+            raise ValueError(f'is not a file mode: write "{example}" as text or 0o{example} as a number')
         return value
 
     return Kind("file mode in octal", "MODE", parse, lambda value: f"{value:03o}")
@@ -339,7 +342,7 @@ def list_of(item: Kind[T], name: str) -> Kind[tuple[T, ...]]:
                 parts += [part for part in element.split(",") if part.strip()]
             else:
                 parts.append(element)
-        return tuple(_item(part, alone=raw == part) for part in parts)
+        return tuple(_item(part, alone=elements == [part] or elements == (part,)) for part in parts)
 
     def _item(raw: object, alone: bool) -> T:
         try:

@@ -84,6 +84,23 @@ def test_a_wrong_value_is_refused_with_name_value_origin_and_what_is_right() -> 
     )
 
 
+def test_a_wrong_umask_is_not_told_to_be_the_mode_of_a_socket() -> None:
+    assert refusal(layer(FILE, umask="8")).endswith('is not a file mode: write "027" as text or 0o027 as a number.')
+    assert refusal(layer(FILE, socket_mode="8")).endswith('write "660" as text or 0o660 as a number.')
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_of_a_list_the_element_that_is_wrong_is_told(kind: type) -> None:
+    one = layer(FILE, bind=kind(["127.0.0.1:99999"]))
+    with pytest.raises(ConfigError, match=r'^bind: "127.0.0.1:99999" \(.*\) has a port above 65535'):
+        resolve([one])
+    two = layer(FILE, bind=kind(["a:80", "b:99999"]))
+    with pytest.raises(ConfigError, match=r'^bind: "a:80", "b:99999" \(.*\) holds "b:99999", which has a port above'):
+        resolve([two])
+    with pytest.raises(ConfigError, match=r"^workers: \['4'\] \(.*\) is not a whole number"):
+        resolve([layer(FILE, workers=["4"])])
+
+
 def test_a_wrong_value_is_refused_even_where_a_higher_layer_overrides_it() -> None:
     assert "4x" in refusal(layer(FILE, workers="4x"), layer(COMMAND_LINE, workers="4"))
 

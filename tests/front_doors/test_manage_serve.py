@@ -110,7 +110,12 @@ def test_reload_can_be_switched_off_in_debug(shop):
 
 def test_an_address_can_be_given_as_runserver_takes_it(shop):
     _, text = manage(shop, "serve", "0.0.0.0:8080", "--show-config")
-    assert shown(text)["bind"] == ("0.0.0.0:8080", "--bind")
+    assert shown(text)["bind"] == ("0.0.0.0:8080", "the argument ADDRESS")
+    status, text = refused(shop, "127.0.0.1:99999")
+    assert (status, text) == (
+        2,
+        'CommandError: bind: "127.0.0.1:99999" (the argument ADDRESS) has a port above 65535.\n',
+    )
 
 
 def test_two_ways_to_give_the_address_are_one_too_many(shop):

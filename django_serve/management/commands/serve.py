@@ -41,10 +41,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Collect what Django knows and start the server; returns only when something is wrong."""
-        if options["address"]:
-            if options["bind"]:
-                raise CommandError("the address is given twice: as an argument and with --bind.", returncode=2)
-            options["bind"] = options["address"]
+        if options["address"] and options["bind"]:
+            raise CommandError("the address is given twice: as an argument and with --bind.", returncode=2)
         try:
             target = wsgi_target()
             call = Call(
@@ -68,8 +66,10 @@ _LOGLEVELS = {0: "warning", 2: "debug", 3: "debug"}
 
 
 def base_options(options: Mapping[str, Any]) -> Layer:
-    """What the options that every management command has mean for the server; its own options win."""
+    """What the address and the options that every management command has mean for the server; its own options win."""
     values = {}
+    if options.get("address"):
+        values["bind"] = Given(options["address"], "the argument ADDRESS")
     if options.get("skip_inspection"):
         values["checks"] = Given(False, "--skip-checks")
     if options.get("verbosity") in _LOGLEVELS:
