@@ -36,6 +36,11 @@ def wsgi_target() -> str:
     """The project's WSGI application as ``module:callable``.  Raises ConfigError when nobody could find it."""
     named: str | None = settings.WSGI_APPLICATION
     if named:
+        if ":" in named:  # as every other server, and our own command line, have it
+            raise ConfigError(
+                f"WSGI_APPLICATION in {settings_module()} is {named!r}, but Django has a dot for the colon: write "
+                f"{named.replace(':', '.')!r}."
+            )
         module, _, name = named.rpartition(".")
         if not module:
             raise ConfigError(

@@ -241,6 +241,7 @@ def test_an_unknown_variable_is_refused_in_one_sentence(shop):
     ("named", "status", "sentence"),
     [
         ("application", 2, "write the module too"),
+        ("shop_site.wsgi:application", 2, "a dot for the colon: write 'shop_site.wsgi.application'."),
         ("shop_site.wsgy.application", 4, "no module named 'shop_site.wsgy'"),
         ("shop_site.wsgi.aplication", 4, "module 'shop_site.wsgi' has no aplication"),
         ("shop_site.settings.DEBUG", 4, "is not callable"),
