@@ -39,8 +39,8 @@ def _stop(desired: Desired) -> Desired:
 
 
 def _reload(desired: Desired) -> Desired:
-    """Load the application anew and replace the workers one by one. But a server with `reload` whose terminal has been
-    closed ends, as by `SIGTERM`."""
+    """Open the log files anew, load the application anew and replace the workers one by one. But a server with `reload`
+    whose terminal has been closed ends, as by `SIGTERM`."""
     return desired._replace(reloads=desired.reloads + 1)
 
 
