@@ -15,6 +15,7 @@ from flask_serve.inspection import inspect
 from server_core.config.values import without_arguments
 from server_core.errors import AppLoadError, ConfigError
 from server_core.gateway.loader import Application, Loaded
+from server_core.gateway.loader import describe as describe_error
 from server_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def load_app(info: ScriptInfo) -> Flask:
         if info.app_import_path:  # it may hold the arguments of a factory
             said = said.replace(info.app_import_path, without_arguments(info.app_import_path))
         sentence, _, details = said.partition("\n\nTraceback")
-        raise AppLoadError(
-            " ".join(sentence.split()).removesuffix(":").removesuffix("."), "Traceback" + details if details else ""
-        )
+        sentence = " ".join(sentence.split()).removesuffix(":").removesuffix(".")
+        if details and error.__context__ is not None:  # else the one line that many look at would not name the cause
+            sentence += f": {' '.join(describe_error(error.__context__).split())}"
+        raise AppLoadError(sentence, "Traceback" + details if details else "")

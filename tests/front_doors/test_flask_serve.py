@@ -297,6 +297,14 @@ def test_an_application_that_is_not_there_is_refused_in_flasks_words(tmp_path):
     assert text.count("\n") == 1
 
 
+def test_an_import_that_fails_inside_the_application_names_what_failed(tmp_path):
+    status, text = flask(write(tmp_path, "import nowhere_at_all\n"), "serve")
+    assert status == 4
+    assert text.splitlines()[0] == (
+        "Error: While importing 'app', an ImportError was raised: ModuleNotFoundError: No module named 'nowhere_at_all'"
+    )
+
+
 @pytest.mark.parametrize("line", ["import nowhere_at_all", "1 / 0", "raise SystemExit(7)"])
 def test_an_application_that_cannot_be_imported_ends_the_command_with_its_traceback(tmp_path, line):
     status, text = flask(write(tmp_path, line), "serve", "--bind", "127.0.0.1:0")
