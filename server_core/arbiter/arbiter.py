@@ -18,7 +18,7 @@ from server_core.arbiter.autoreload import Autoreload
 from server_core.arbiter.boot import Boot, Failure
 from server_core.arbiter.children import Generation, Grandchild, Worker, dead_children, describe_status
 from server_core.arbiter.faults import Faults, indented
-from server_core.arbiter.judge import ABORT_SECONDS, end_all, kill, why_give_up, why_kill
+from server_core.arbiter.judge import ABORT_SECONDS, end_all, judge_imports, kill, why_kill
 from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS, Desired, Mode, Patience, Phase, next_step
 from server_core.arbiter.reports import Message, Reports
 from server_core.errors import AppLoadError, BootError
@@ -326,11 +326,7 @@ class Arbiter:
 
     def _judge(self, now: float) -> None:
         timeouts = self._timeouts
-        for generation in self._generations():
-            why = why_give_up(generation, now, timeouts)
-            if why:
-                generation.why_killed = why
-                kill(generation, now)
+        judge_imports(self._generations(), now, timeouts, self._log)
         for worker in list(self._workers.values()):
             if not worker.why_killed:
                 silence = worker.silence(self._scoreboard.read(worker.slot).beat, now, *self._asleep)

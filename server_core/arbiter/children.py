@@ -183,6 +183,7 @@ class Generation:
         self.reports = reports
         self.started = now
         self.imported = False
+        self.told_long = False  # that its import takes long
         self.failure: Failure | None = None
         self.killed = 0.0
         self.why_killed = ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import select
 import signal
+from collections.abc import Iterable
+from logging import Logger
 from time import monotonic
 
 from server_core.arbiter.children import Generation, Worker, is_reaped
@@ -11,19 +13,30 @@ from server_core.arbiter.plan import Mode, Phase
 from server_core.settings import Timeouts
 from server_core.signals import SignalPipe
 
+#: an import that takes longer is told
+LONG_SECONDS = 10.0
 #: from SIGABRT, which makes a silent worker tell its stacks, to SIGKILL
 ABORT_SECONDS = 2.0
 #: how long ending at once may take
 STOP_SECONDS = 2.0
 
 
-def why_give_up(generation: Generation, now: float, timeouts: Timeouts) -> str:
-    """Why the import of this generation should be given up, or "" when nothing is wrong with it."""
-    if not generation.imported and generation.pid and now - generation.started > timeouts.boot_timeout:
-        return (
-            f"it was still importing the application after {timeouts.boot_timeout:g}s (boot_timeout); the stack follows"
-        )
-    return ""
+def judge_imports(generations: Iterable[Generation], now: float, timeouts: Timeouts, log: Logger) -> None:
+    """Give up imports that take too long, and tell of each that takes long: somebody may be waiting for it."""
+    limit = timeouts.boot_timeout
+    for generation in generations:
+        if generation.imported or not generation.pid:
+            continue
+        age = now - generation.started
+        if age > limit:
+            generation.why_killed = (
+                f"it was still importing the application after {limit:g}s (boot_timeout); the stack follows"
+            )
+            kill(generation, now)
+        elif age > LONG_SECONDS and not generation.told_long:
+            generation.told_long = True
+            words = "Generation %d is still importing the application after %gs; boot_timeout (%gs) ends that."
+            log.warning(words, generation.number, LONG_SECONDS, limit)
 
 
 def why_kill(worker: Worker, now: float, timeouts: Timeouts, silence: float, mode: Mode) -> str:

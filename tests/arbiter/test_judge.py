@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from server_core.arbiter.children import Worker
-from server_core.arbiter.judge import why_kill
+from server_core.arbiter.judge import judge_imports, why_kill
 from server_core.arbiter.plan import Mode, Phase
 from server_core.arbiter.reports import Reports
 from server_core.settings import Timeouts
@@ -55,3 +57,42 @@ def test_a_sign_of_life_that_is_first_seen_after_a_sleep_may_be_from_before_it(w
     assert not verdict(worker, 11.0, 25.0, asleep=13.0, before=0.0)
     assert not verdict(worker, 11.0, 26.9, asleep=13.0)
     assert verdict(worker, 11.0, 27.1, asleep=13.0)
+
+
+class Importing:
+    """A generation as far as the judge looks at one; it has begun at second 0."""
+
+    number, pid, started = 2, 1, 0.0
+
+    def __init__(self) -> None:
+        self.imported = self.told_long = False
+        self.killed = 0.0
+        self.why_killed = ""
+        self.heard: list[signal.Signals] = []
+
+    def send(self, number: signal.Signals) -> None:
+        self.heard.append(number)
+
+
+def test_an_import_that_takes_long_is_told_once_and_given_up_when_it_takes_too_long(caplog):
+    generation = Importing()
+
+    def look(now: float) -> list[str]:
+        judge_imports([generation], now, Timeouts(), logging.getLogger("test"))  # type: ignore[list-item]
+        return caplog.messages
+
+    assert look(10.0) == []
+    sentence = "Generation 2 is still importing the application after 10s; boot_timeout (60s) ends that."
+    assert look(10.1) == [sentence]
+    assert look(60.0) == [sentence]
+    assert generation.heard == []
+    look(60.1)
+    assert generation.heard[0] == signal.SIGABRT
+    assert "still importing the application after 60s (boot_timeout)" in generation.why_killed
+
+
+def test_an_import_that_is_done_is_not_told(caplog):
+    generation = Importing()
+    generation.imported = True
+    judge_imports([generation], 100.0, Timeouts(), logging.getLogger("test"))  # type: ignore[list-item]
+    assert caplog.messages == []
