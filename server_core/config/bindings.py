@@ -93,7 +93,7 @@ def _port(text: str) -> int:
 
 
 def _host(text: str, empty_is_all: bool) -> str:
-    if not text and empty_is_all:
+    if text == "0" or (not text and empty_is_all):  # 0:8000 is what the manual of Django's runserver teaches
         return "0.0.0.0"
     if not _HOST_NAME.fullmatch(text):
         raise ValueError(f"is not an address: {_EXAMPLES}")

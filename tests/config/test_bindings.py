@@ -14,6 +14,7 @@ from server_core.config.bindings import Binding, parse_binding
     [
         ("127.0.0.1:8000", Binding("tcp", "127.0.0.1", 8000), "127.0.0.1:8000"),
         (":9000", Binding("tcp", "0.0.0.0", 9000), "0.0.0.0:9000"),
+        ("0:8000", Binding("tcp", "0.0.0.0", 8000), "0.0.0.0:8000"),
         ("9000", Binding("tcp", "127.0.0.1", 9000), "127.0.0.1:9000"),
         ("localhost", Binding("tcp", "localhost", 8000), "localhost:8000"),
         ("0.0.0.0", Binding("tcp", "0.0.0.0", 8000), "0.0.0.0:8000"),
@@ -55,7 +56,6 @@ def test_an_address_is_read_and_shown_in_its_canonical_spelling(written: str, bi
         ("http://localhost:8000", "in brackets"),
         ("local host:80", "is not an address"),
         ("*:80", "is not an address"),
-        ("0:8000", "four numbers"),
         ("300.1.1.1:80", "four numbers"),
         ("1.2.3:80", "four numbers"),
         ("[::1:8000", "is not an address"),
