@@ -1,4 +1,5 @@
-"""WhiteNoise's files, where its answers are not what we want: ranges, and files that cannot be read or are gone.
+"""WhiteNoise's files, where its answers are not what we want: ranges, lists of entity tags, and files that cannot be
+read, are gone or were written anew.
 
 The only file that imports WhiteNoise; what is served, and below which paths, is not its business.
 """
@@ -7,12 +8,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from typing import Any
 
 from whitenoise import WhiteNoise
+from whitenoise.responders import MissingFileError, NotARegularFileError
 
 from server_core.gateway.environ import Environ
 from server_core.gateway.loader import Application
@@ -35,9 +38,31 @@ class Files(WhiteNoise):  # type: ignore[misc]  # it has no types
         for path in found:
             self.add_file_to_dictionary(prefix + path[len(root) :], path, stat_cache=found)
 
+    def find_file_at_path(self, path: str, url: str) -> Any:
+        """What is no file, or cannot be looked at, is not there: the application answers, as when files are looked for
+        at the start."""
+        try:
+            return super().find_file_at_path(path, url)
+        except (NotARegularFileError, OSError):
+            raise MissingFileError(path)
+
+    def get_static_file(self, path: str, url: str, stat_cache: Any = None) -> Any:
+        """The same as WhiteNoise's, and it knows what it was made of."""
+        found = super().get_static_file(path, url, stat_cache=stat_cache)
+        found.made_of = path, url
+        return found
+
     def serve(self, static_file: Any, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Answer a request for a file; when it has gone since it was looked for, that is the application's to do."""
         response = _open(static_file, environ)
+        if response is not None and _has_another_size(response):  # collected anew, and not reloaded yet
+            response.file.close()
+            path, url = static_file.made_of
+            try:
+                static_file = self.files[url] = self.get_static_file(path, url)
+                response = _open(static_file, environ)
+            except (NotARegularFileError, OSError):
+                response = None
         if response is None:
             return self.application(environ, start_response)  # type: ignore[no-any-return]
         status, headers, file = response.status, list(response.headers), response.file
@@ -90,11 +115,25 @@ def _files_below(
                 left_out[entry.path] = str(error.strerror)
 
 
+_tags_in = re.compile(r'"[^"]*"').findall
+
+
+def _has_another_size(response: Any) -> bool:
+    """Is the file of this answer not as long as its head says?"""
+    return response.file is not None and os.fstat(response.file.fileno()).st_size != int(
+        dict(response.headers)["Content-Length"]
+    )
+
+
 def _open(static_file: Any, environ: Environ) -> Any:
     """WhiteNoise's answer to a request without a range, None when the file is not there (any more)."""
     # For HEAD it would not open the file, and not notice.
     method = environ["REQUEST_METHOD"].replace("HEAD", "GET")
     fields = {key: value for key, value in environ.items() if key != "HTTP_RANGE"}
+    # RFC 9110, 13.1.2: a list, or any, and weak ones are as good: a proxy that compresses makes ours weak.
+    tags = fields.get("HTTP_IF_NONE_MATCH", "")
+    if tags.strip() == "*" or static_file.etag in _tags_in(tags):
+        fields["HTTP_IF_NONE_MATCH"] = static_file.etag
     for encodings in (fields.get("HTTP_ACCEPT_ENCODING", ""), ""):  # what lies compressed beside it may have gone alone
         try:
             return static_file.get_response(method, fields | {"HTTP_ACCEPT_ENCODING": encodings})

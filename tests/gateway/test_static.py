@@ -71,11 +71,15 @@ def test_a_file_is_sent_with_all_that_caches_want_to_know(server: LiveServer) ->
 
 def test_a_file_that_the_client_has_is_not_sent_again(server: LiveServer) -> None:
     first = server.get("/static/deep/text.txt").headers
-    for fields in ({"if_none_match": first["etag"]}, {"if_modified_since": first["last-modified"]}):
+    tag = first["etag"]
+    tags = (tag, f"W/{tag}", f'"other", {tag}', f'W/"other",W/{tag} , "a, b"', "*")
+    for fields in (*({"if_none_match": field} for field in tags), {"if_modified_since": first["last-modified"]}):
         answer = server.get("/static/deep/text.txt", **fields)
         assert (answer.status, answer.body) == (304, b"")
         assert answer.headers["etag"] == first["etag"]
-    for fields in ({"if_none_match": '"other"'}, {"if_modified_since": "Thu, 01 Jan 1998 00:00:00 GMT"}):
+    others = ('"other"', tag.strip('"'), f'"x{tag[1:]}', '"*"', "")
+    since = {"if_modified_since": "Thu, 01 Jan 1998 00:00:00 GMT"}
+    for fields in (*({"if_none_match": field} for field in others), since):
         assert server.get("/static/deep/text.txt", **fields).status == 200
 
 
@@ -360,6 +364,39 @@ def test_what_is_no_file_is_left_out(tmp_path: Path, serve: Any) -> None:
         f"'{tmp_path}/public/pipe.txt' (it is neither file nor directory). Mend" in server.text
     )
     assert server.get("/static/a.txt").text == TEXT
+
+
+def test_what_is_no_file_is_the_applications_in_development(tmp_path: Path, serve: Any) -> None:
+    (tmp_path / "mine.py").write_text(APP)
+    (tmp_path / "public").mkdir()
+    os.mkfifo(tmp_path / "public" / "pipe.txt")
+    (tmp_path / "public" / "null.txt").symlink_to("/dev/null")
+    (tmp_path / "public" / "loop.txt").symlink_to("loop.txt")
+    arguments = ("--profile", "development", "--no-reload", "--static-mount", "/static/=public")
+    server = serve(*arguments, "mine:app", cwd=tmp_path)
+    for name in ("pipe.txt", "null.txt", "loop.txt"):
+        assert is_the_applications(server.get(f"/static/{name}")), name
+
+
+@pytest.mark.parametrize("size", [3, 3000])
+def test_a_file_that_is_written_anew_is_whole(tmp_path: Path, serve: Any, size: int) -> None:
+    """As when files are collected before the reload: what is larger by then must not be cut at the old length."""
+    (tmp_path / "mine.py").write_text(APP)
+    (tmp_path / "public").mkdir()
+    for name in ("style.css", "style.css.gz"):
+        (tmp_path / "public" / name).write_bytes(b"a" * 100)
+    server = serve("-w", "1", "--static-mount", "/static/=public", "mine:app", cwd=tmp_path)
+    before = server.get("/static/style.css")
+    assert before.body == b"a" * 100
+    (tmp_path / "public" / "style.css").write_bytes(b"b" * size)
+    (tmp_path / "public" / "style.css.gz").write_bytes(b"c" * (size - 1))
+    after = server.get("/static/style.css")
+    assert (after.status, after.body) == (200, b"b" * size)
+    assert after.headers["etag"] != before.headers["etag"]
+    assert server.get("/static/style.css", range=f"bytes={size - 1}-").body == b"b"
+    assert server.get("/static/style.css", "HEAD").headers["content-length"] == str(size)
+    assert server.get("/static/style.css", accept_encoding="gzip").body == b"c" * (size - 1)
+    assert "Error" not in server.text
 
 
 def test_a_directory_may_be_reached_in_two_ways(tmp_path: Path, serve: Any) -> None:
