@@ -7,6 +7,7 @@ interpreter (same process id), because the arbiter must never hold application c
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -26,7 +27,7 @@ from server_core.config.files import file_layer
 from server_core.config.layers import Layer, Resolved, from_json, resolve, to_json
 from server_core.config.manual import show_config
 from server_core.config.values import without_arguments
-from server_core.errors import BootError, ConfigError, ServeError
+from server_core.errors import BootError, ConfigError, ServeError, StartError
 from server_core.gateway.dotenv import names_in_force
 from server_core.gateway.loader import AppSpec
 
@@ -182,7 +183,13 @@ def hand_over(call: Call) -> NoReturn:
         command = fresh_interpreter("server_core.launch", str(file.fileno()))
         end_limit()
         signal.pthread_sigmask(signal.SIG_SETMASK, held_back())
-        os.execv(command[0], command)
+        try:
+            os.execv(command[0], command)
+        except OSError as error:
+            why = f"cannot start a clean interpreter ({command[0]}): {error.strerror}"
+            if error.errno == errno.E2BIG:
+                why += "; a variable of the environment (.env) is too large, or all of them are"
+            raise StartError(f"{why}.")
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from server_core.arbiter.boot import Boot, receive_boot, receive_fork
 from server_core.arbiter.children import dead_children
 from server_core.errors import AppLoadError, ServeError, StartError
 from server_core.gateway.leftovers import Leftovers
-from server_core.gateway.loader import Loaded
+from server_core.gateway.loader import Loaded, describe
 from server_core.listeners import Listener, adopt
 from server_core.logs import error_log, prepare_files
 from server_core.process import drop_privileges, set_title, tune_collector
@@ -100,7 +100,7 @@ class ForkServer:
             report(boot.reports, failed=str(error), details="")
             return error.exit_code
         except BaseException as error:
-            report(boot.reports, failed=f"the forkserver failed: {error}", details=traceback.format_exc())
+            report(boot.reports, failed=f"the forkserver failed: {describe(error)}", details=traceback.format_exc())
             return 1
         signal.setitimer(signal.ITIMER_REAL, 0)
         words = self._leftovers.words()

@@ -399,3 +399,16 @@ def test_a_changed_env_file_brings_its_new_values(tmp_path, serve):
     eventually(lambda: server.get("/greeting").text == "good morning")
     (tmp_path / ".env").unlink()
     eventually(lambda: server.get("/greeting").text == "none")
+
+
+@needs_dotenv
+def test_an_environment_that_no_process_can_be_given_is_one_sentence(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / ".env").write_text(f"BIG={'x' * 3_000_000}\n")
+    status, text = flask(tmp_path, "serve", "--bind", "127.0.0.1:0")
+    assert status == 1
+    assert text.startswith("Error: cannot start a clean interpreter (")
+    assert text.endswith(
+        "Argument list too long; a variable of the environment (.env) is too large, or all of them are.\n"
+    )
+    assert text.count("\n") == 1
