@@ -61,9 +61,16 @@ class LiveServe:
         self._threads = [Thread(target=job, name=f"live_serve {self.port}", daemon=True) for job in jobs]
         for thread in self._threads:
             thread.start()
+        self._stopped = False
 
     def stop(self) -> None:
-        """Answer what has come, then stop listening.  A request that lasts longer than 5 seconds is left alone."""
+        """Answer what has come, then stop listening.  A request that lasts longer than 5 seconds is left alone.
+
+        Once is enough: who stops a server in the middle of a test leaves the fixture nothing to do.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
         self._engine.drain(idle_seconds=0.0)
         if _ended(self._threads[:-1]):
             self._give_back()

@@ -157,6 +157,20 @@ def test_a_view_that_hangs_leaves_nothing_behind_when_it_comes_back_after_all(mo
     eventually(lambda: descriptors() <= before)
 
 
+def test_a_test_may_stop_its_server_itself():
+    """A second time would write to a descriptor that may be somebody else's by then."""
+    with LiveServe(lambda *_: []) as server:
+        server.stop()
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((server.host, server.port))
+    with pytest.raises(BlockingIOError):
+        os.read(read, 1)
+    os.close(read)
+    os.close(write)
+
+
 def test_clients_that_wait_for_nothing_do_not_hold_up_the_end():
     def application(environ, start_response):
         start_response("200 OK", [("Content-Length", "2")])
