@@ -56,7 +56,7 @@ def _system_checks(deploy: bool) -> list[Finding]:
         is_error = message.level >= checks.ERROR
         if not is_error:  # manage.py check --deploy has the rest
             text = _first_sentence(text)
-        found.append(Finding(message.id or "check", text, is_error))
+        found.append(Finding(str(message.id or "check"), text, is_error))
     return sorted(found)
 
 

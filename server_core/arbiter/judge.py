@@ -30,13 +30,14 @@ def judge_imports(generations: Iterable[Generation], now: float, timeouts: Timeo
         age = now - generation.started
         if age > limit:
             generation.why_killed = (
-                f"it was still importing the application after {limit:g}s (boot_timeout); the stack follows"
+                f"it was still importing or inspecting the application after {limit:g}s (boot_timeout); the stack "
+                "follows"
             )
             kill(generation, now)
         elif age > LONG_SECONDS and not generation.told_long:
             generation.told_long = True
-            words = "Generation %d is still importing the application after %gs; boot_timeout (%gs) ends that."
-            log.warning(words, generation.number, LONG_SECONDS, limit)
+            words = "Generation %d is still importing or inspecting the application after %gs"
+            log.warning(f"{words}; boot_timeout (%gs) ends that.", generation.number, LONG_SECONDS, limit)
 
 
 def why_kill(worker: Worker, now: float, timeouts: Timeouts, silence: float, mode: Mode) -> str:

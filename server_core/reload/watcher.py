@@ -199,10 +199,9 @@ class Watch:
         """Stop watching."""
         self._let_go()
         if self._pid:
-            try:
+            with suppress(ProcessLookupError, ChildProcessError):  # whoever reaps our children may have been first
                 os.kill(self._pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+                os.waitpid(self._pid, 0)
 
 
 def _write(descriptor: int, message: object) -> None:

@@ -82,13 +82,13 @@ def test_an_import_that_takes_long_is_told_once_and_given_up_when_it_takes_too_l
         return caplog.messages
 
     assert look(10.0) == []
-    sentence = "Generation 2 is still importing the application after 10s; boot_timeout (60s) ends that."
+    sentence = "Generation 2 is still importing or inspecting the application after 10s; boot_timeout (60s) ends that."
     assert look(10.1) == [sentence]
     assert look(60.0) == [sentence]
     assert generation.heard == []
     look(60.1)
     assert generation.heard[0] == signal.SIGABRT
-    assert "still importing the application after 60s (boot_timeout)" in generation.why_killed
+    assert "still importing or inspecting the application after 60s (boot_timeout)" in generation.why_killed
 
 
 def test_an_import_that_is_done_is_not_told(caplog):

@@ -490,6 +490,13 @@ def look(app_configs, **kwargs):
 """
 
 
+def test_a_check_may_have_any_name(project):
+    checks = "[checks.Warning('One.', id=7), checks.Warning('Two.', id='shop.W002'), checks.Warning('Three.')]"
+    add(project, "urls.py", FAILING_CHECK[: FAILING_CHECK.index("return")] + f"return {checks}\n")
+    names = found(project)
+    assert (names["7"], names["shop.W002"], names["check"]) == ("One.", "Two.", "Three.")
+
+
 @pytest.mark.parametrize("how", [(), ("--no-preload", "--workers", "2")])
 def test_an_error_of_a_check_refuses_the_start(project, how):
     add(project, "urls.py", FAILING_CHECK)

@@ -247,6 +247,8 @@ def test_the_watcher_ends_with_the_server_however_that_ends(start, number):
     watcher = watcher_of(server)
     server.signal(number)
     server.wait()
+    if number == signal.SIGTERM:
+        assert not Path(f"/proc/{watcher}").exists(), "it is reaped, too: not everywhere does somebody else do that"
     eventually(lambda: not is_running(watcher))
 
 
