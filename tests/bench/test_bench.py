@@ -308,6 +308,15 @@ def test_a_rate_at_the_floor_reaches_it_and_one_below_does_not() -> None:
     assert judge(SPEED, [a_row("ours", 109), a_row("peer", 100)]).reached is False
 
 
+def test_of_what_is_done_in_a_second_of_processor_time_more_is_better() -> None:
+    floor = Floor("plaintext", "ours", "peer", 1, of="per CPU")
+    ours, peer = a_row("ours", 100), a_row("peer", 100)
+    ours.rounds[0] = a_round(100, cpu=0.5)
+    verdict = judge(floor, [ours, peer])
+    assert (verdict.measured, verdict.reached) == (2, True)
+    assert str(floor) == "plaintext: requests per CPU second, ours at least 1 × peer"
+
+
 def test_a_verdict_holds_what_was_measured() -> None:
     assert judge(SPEED, [a_row("ours", 250), a_row("peer", 100)]).measured == 2.5
 
