@@ -41,7 +41,9 @@ def test_every_finding_has_a_name_that_can_be_looked_up() -> None:
                 if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding":
                     first = node.args[0]
                     # Django's own checks come with a name.
-                    assert ast.unparse(first) == "message.id or 'check'" or ast.literal_eval(first) in FINDINGS, path
+                    assert ast.unparse(first) == "str(message.id or 'check')" or ast.literal_eval(first) in FINDINGS, (
+                        path
+                    )
 
 
 def test_the_manual_names_no_finding_that_there_is_not() -> None:

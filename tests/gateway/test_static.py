@@ -438,7 +438,7 @@ def test_files_can_be_left_to_others(folder: Path, serve: Any) -> None:
 def test_what_is_no_mount_is_refused_in_one_sentence(folder: Path, written: str) -> None:
     status, text = run([*COMMAND, "--static-mount", written, "mine:app"], folder)
     assert status == 2
-    assert f'"{written}", which is no mount: write /static/=DIRECTORY.' in text
+    assert f'"{written}" (--static-mount) is no mount: write /static/=DIRECTORY.' in text
     assert text.count("\n") == 1
 
 

@@ -52,7 +52,6 @@ def start(project: Path, engine: str) -> Iterator[Start]:
     yield start
     for watch in started:
         watch.end()
-        os.waitpid(watch._pid, 0)
 
 
 def told(watch: Watch, last: Path) -> list[str]:
