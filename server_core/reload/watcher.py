@@ -397,12 +397,14 @@ def _by_watchfiles(view: _View, orders: _Orders) -> Iterator[list[str] | str]:
                 yield_on_timeout=True,
                 ignore_permission_denied=True,
             ):
+                names = {path for _, path in hints}
                 # At first all: something may have changed before the system began to tell.
-                yield view.look() if first else view.look_at(path for _, path in hints)
+                yield view.look() if first else view.look_at(names)
                 first = False
                 while order := orders.take():
                     yield view.widen(**order)
-                if _identities(view.scope.directories) != tops:  # others now, or made anew: begin again
+                # Others now, or made anew, be it with the number that the old one had: begin again.
+                if not names.isdisjoint(tops) or _identities(view.scope.directories) != tops:
                     break
         except (OSError, RuntimeError) as error:  # most likely the system's limit of watched directories
             if _identities(view.scope.directories) == tops:
