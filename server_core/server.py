@@ -36,7 +36,7 @@ from server_core.process import (
 )
 from server_core.reload.browser import open_browser
 from server_core.reload.standin import stand_in
-from server_core.reload.watcher import Wanted, Watch, wanted
+from server_core.reload.watch import Wanted, Watch, wanted
 from server_core.scoreboard import Scoreboard
 from server_core.settings import Settings
 from server_core.tls import certificate_of

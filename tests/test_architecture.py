@@ -111,6 +111,7 @@ server_core.arbiter.forkserver
 server_core.reload
 server_core.reload.scope
 server_core.reload.watcher
+server_core.reload.watch
 server_core.reload.standin
 server_core.reload.browser
 server_core.reload.masking

@@ -16,13 +16,14 @@ from time import monotonic
 
 from server_core.arbiter.autoreload import Autoreload
 from server_core.arbiter.boot import Boot, Failure
-from server_core.arbiter.children import Generation, Grandchild, Worker, dead_children, describe_status
+from server_core.arbiter.children import Generation, Grandchild, Worker, describe_status
 from server_core.arbiter.faults import Faults, indented
 from server_core.arbiter.judge import ABORT_SECONDS, end_all, judge_imports, kill, why_kill
 from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS, Desired, Mode, Patience, Phase, next_step
 from server_core.arbiter.reports import Message, Reports
 from server_core.errors import AppLoadError, BootError
 from server_core.logs import reopen
+from server_core.process import dead_children
 from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Timeouts
 from server_core.signals import SignalPipe

@@ -10,10 +10,12 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from logging import Logger
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from server_core.arbiter.children import Worker
 from server_core.process import Terminal
+
+if TYPE_CHECKING:
+    from server_core.arbiter.children import Worker
 
 #: code and what configures it: no running application takes these up
 CODE = (".py", ".toml", ".env", ".flaskenv")

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from server_core.arbiter.boot import Boot, Failure, fresh_interpreter, send_boot, send_fork, spawn
@@ -84,18 +83,6 @@ def is_reaped(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:
         return True
-
-
-def dead_children() -> Iterator[tuple[int, int]]:
-    """Reap all children that have ended, however they came to be ours: process id and wait status of each."""
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        yield pid, status
 
 
 def describe_status(status: int | None) -> str:

@@ -18,13 +18,12 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from server_core.arbiter.boot import Boot, receive_boot, receive_fork
-from server_core.arbiter.children import dead_children
 from server_core.errors import AppLoadError, ServeError, StartError
 from server_core.gateway.leftovers import Leftovers
 from server_core.gateway.loader import Loaded, describe
 from server_core.listeners import Listener, adopt
 from server_core.logs import error_log, prepare_files
-from server_core.process import drop_privileges, set_title, tune_collector
+from server_core.process import dead_children, drop_privileges, set_title, tune_collector
 from server_core.scoreboard import Scoreboard
 from server_core.signals import FOR_THE_FAMILY, SignalPipe, let_through, reset
 from server_core.tls import context_of

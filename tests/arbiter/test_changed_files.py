@@ -12,7 +12,7 @@ import pytest
 from server_core.arbiter.autoreload import Autoreload
 from server_core.arbiter.children import Worker
 from server_core.arbiter.reports import Reports
-from server_core.reload.watcher import Changes
+from server_core.reload.watch import Changes
 
 
 class Told:

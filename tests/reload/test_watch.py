@@ -17,7 +17,7 @@ import pytest
 from live import PATIENCE, eventually
 
 from server_core.errors import ConfigError
-from server_core.reload.watcher import Changes, Watch, wanted
+from server_core.reload.watch import Changes, Watch, wanted
 from server_core.settings import Development
 
 Start = Callable[..., Watch]
