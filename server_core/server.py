@@ -39,7 +39,7 @@ from server_core.reload.standin import stand_in
 from server_core.reload.watch import Wanted, Watch, wanted
 from server_core.scoreboard import Scoreboard
 from server_core.settings import Settings
-from server_core.tls import certificate_of
+from server_core.tls import context_of
 from server_core.workers import find_worker_class
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ class Server:
         zone_of(settings.logs, self.origins["log_timezone"])
         if settings.paths.static and settings.paths.static_mounts:
             static.require(self.origins["static_mounts"])
-        self.certificate = certificate_of(settings.tls, self.origins)
+        if settings.tls.has_files:
+            context_of(settings.tls, self.origins)
         self._adhoc: Adhoc | None = None
         if settings.tls.is_adhoc:
             from server_core import adhoc
@@ -154,12 +155,11 @@ class Server:
 
     def _make_certificate(self) -> None:
         """Once: all generations have the same, or a browser would ask again at each reload."""
-        if self.certificate is not None and self.settings.tls.is_adhoc:
+        if self.settings.tls.is_adhoc:
             from server_core import adhoc
 
             hosts = [binding.host for binding in self.settings.sockets.bind if binding.kind == "tcp"]
             self._adhoc = adhoc.certificate_for(adhoc.names_of(hosts))
-            self.certificate = self.certificate._replace(pem=self._adhoc.pem)
 
     def _arbiter(self, listeners: list[Listener], watch: Watch | None, log: Logger) -> Arbiter:
         settings = self.settings
@@ -204,7 +204,7 @@ class Server:
             (scoreboard.slots, scoreboard.descriptor),
             lifeline,
             reports,
-            self.certificate,
+            self._adhoc.pem if self._adhoc else b"",
         )
 
     def _name(self, listeners: Iterable[Listener]) -> str:
@@ -270,7 +270,6 @@ class Server:
         scoreboard = Scoreboard(1)
         started = monotonic()
         boot = self._boot(0, (), scoreboard, lifeline, write)
-        boot = replace(boot, certificate=None)  # it was judged already
         settings = self.settings
         logs = replace(settings.logs, errorlog="-", accesslog=None, syslog=False)
         workers = replace(settings.workers, preload_app=True)

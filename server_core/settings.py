@@ -437,6 +437,11 @@ class Tls:
     )
 
     @property
+    def has_files(self) -> bool:
+        """Is there a certificate that somebody else has made?"""
+        return self.certfile is not None and not self.is_adhoc
+
+    @property
     def is_adhoc(self) -> bool:
         """Does the server make its certificate itself?"""
         return self.certfile == ADHOC

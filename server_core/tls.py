@@ -9,7 +9,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from server_core.errors import ConfigError
 from server_core.settings import Tls
@@ -22,32 +22,11 @@ _has_certificate = re.compile(rb"^-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----
 _has_key = re.compile(rb"^-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----", re.MULTILINE).search
 
 
-class Certificate(NamedTuple):
-    """Where the certificate (with those that vouch for it) and its key are, and who said so.
-
-    ``keyfile`` is None when the key is in ``certfile``.  ``pem`` holds both when there are no files: the server has
-    made them for itself.
-    """
-
-    certfile: str
-    keyfile: str | None
-    certfile_origin: str
-    keyfile_origin: str
-    pem: bytes = b""
-
-
-def certificate_of(settings: Tls, origins: Mapping[str, str]) -> Certificate | None:
-    """The certificate that is meant, None for plain HTTP.  Raises ConfigError when its files are wrong."""
-    if settings.certfile is None:
-        return None
-    certificate = Certificate(settings.certfile, settings.keyfile, origins["certfile"], origins["keyfile"])
-    if not settings.is_adhoc:
-        context_of(certificate)
-    return certificate
-
-
-def context_of(certificate: Certificate) -> ssl.SSLContext:
+def context_of(settings: Tls, origins: Mapping[str, str], pem: bytes = b"") -> ssl.SSLContext:
     """The context of all connections: TLS 1.2 and newer, and no renegotiation, which only attackers ask for.
+
+    ``pem`` are the certificate and the key that the server has made for itself, else the files of ``settings`` count;
+    ``origins`` tell who has named these.
 
     One for all workers that are forked from here: they share the keys of session tickets, so that a client resumes its
     session with any of them.  Raises ConfigError with one sentence about what is wrong with the files.
@@ -57,10 +36,10 @@ def context_of(certificate: Certificate) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
-    if certificate.pem:
-        _load_from_memory(context, certificate.pem)
+    if pem:
+        _load_from_memory(context, pem)
     else:
-        _load_from_files(context, certificate)
+        _load_from_files(context, settings, origins)
     return context
 
 
@@ -73,20 +52,22 @@ def _load_from_memory(context: ssl.SSLContext, pem: bytes) -> None:
         context.load_cert_chain(file.name)
 
 
-def _load_from_files(context: ssl.SSLContext, certificate: Certificate) -> None:
+def _load_from_files(context: ssl.SSLContext, settings: Tls, origins: Mapping[str, str]) -> None:
     import ssl
 
-    where = f"{certificate.certfile!r} ({certificate.certfile_origin})"
-    held = _read("certfile", certificate.certfile, certificate.certfile_origin)
+    certfile, keyfile = settings.certfile, settings.keyfile
+    assert certfile is not None
+    where = f"{certfile!r} ({origins['certfile']})"
+    held = _read("certfile", certfile, origins["certfile"])
     if not _has_certificate(held):
         raise ConfigError(
             f"certfile: {where} holds no certificate: it has to be in PEM form, which begins with "
             "-----BEGIN CERTIFICATE-----."
         )
     key_name, key_where = "certfile", where
-    if certificate.keyfile is not None:
-        key_name, key_where = "keyfile", f"{certificate.keyfile!r} ({certificate.keyfile_origin})"
-        held = _read("keyfile", certificate.keyfile, certificate.keyfile_origin)
+    if keyfile is not None:
+        key_name, key_where = "keyfile", f"{keyfile!r} ({origins['keyfile']})"
+        held = _read("keyfile", keyfile, origins["keyfile"])
     if not _has_key(held):
         remedy = "name the file of the key too (keyfile)" if key_name == "certfile" else "it has to be in PEM form"
         raise ConfigError(f"{key_name}: {key_where} holds no private key: {remedy}.")
@@ -98,12 +79,12 @@ def _load_from_files(context: ssl.SSLContext, certificate: Certificate) -> None:
         )
 
     try:
-        context.load_cert_chain(certificate.certfile, certificate.keyfile, ask_nobody)
+        context.load_cert_chain(certfile, keyfile, ask_nobody)
     except ssl.SSLError as error:
         reason = error.reason or ""
         if "MISMATCH" in reason or reason == "NO_CERTIFICATE_ASSIGNED":  # the latter for keys of two kinds
             raise ConfigError(f"{key_name}: the key in {key_where} is not that of the certificate in {where}.")
-        both = where if certificate.keyfile is None else f"{where} with keyfile {key_where}"
+        both = where if keyfile is None else f"{where} with keyfile {key_where}"
         why = f"OpenSSL says {reason.replace('_', ' ').lower()!r}" if reason else "what is between its lines is damaged"
         raise ConfigError(f"certfile: {both} cannot be used: {why}.")
 

@@ -16,7 +16,6 @@ from server_core.gateway.loader import AppSpec
 from server_core.process import Account
 from server_core.settings import Settings
 from server_core.signals import held_back
-from server_core.tls import Certificate
 
 _LENGTH = struct.Struct("!I")
 _SLOT = struct.Struct("!i")
@@ -46,7 +45,7 @@ class Boot:
     scoreboard: tuple[int, int]  # slots, descriptor
     lifeline: int
     reports: int
-    certificate: Certificate | None = None  # with one, TLS is spoken on all listeners
+    pem: bytes = b""  # the certificate of our own with its key, if that is meant (certfile adhoc)
     failure: Failure | None = None  # of the application: then this generation stands in for it
 
     @property

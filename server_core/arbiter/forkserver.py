@@ -82,8 +82,8 @@ class ForkServer:
         try:
             # Our own code first: it may lie where the account to become cannot read.  And so may, and should, the key.
             worker_class = load_worker_class(boot.settings.workers.worker_class)
-            if boot.certificate is not None:
-                self._tls = context_of(boot.certificate)
+            if boot.pem or boot.settings.tls.has_files:
+                self._tls = context_of(boot.settings.tls, boot.origins, boot.pem)
             # A rotation may have taken the logs away, from where only root can make new ones.
             prepare_files(boot.settings.logs, boot.account, boot.origins)
             drop_privileges(boot.account, boot.settings.process.umask)

@@ -45,7 +45,7 @@ class Outlet:
         ).split()
     )
 
-    _outbox_class = Outbox
+    _outbox_class: type[Outbox] = Outbox
 
     def __init__(self, engine: Engine, sock: Stream, deadline: float) -> None:
         self._engine = engine

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from server_core.engine.budget import Budget
 from server_core.engine.connection import Connection
-from server_core.engine.outbox import Outbox, Stream
+from server_core.engine.outbox import Outbox
 from server_core.engine.outlet import ANSWER, NOTHING, PROXY, WRITE
 from server_core.engine.poller import HANGUP
 from server_core.engine.site import Site
@@ -22,7 +19,6 @@ from server_core.errors import ProtocolError
 from server_core.http.fields import combine
 from server_core.http.head import parse, split_block
 from server_core.http.policy import valid_host
-from server_core.settings import Timeouts
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -35,18 +31,10 @@ class SecureOutbox(Outbox):
 
     __slots__ = ()
 
-    def __init__(
-        self,
-        sock: Stream,
-        memory_limit: int,
-        file_limit: int,
-        timeouts: Timeouts,
-        budget: Budget,
-        away: Callable[[Outbox], AbstractContextManager[None]],
-    ) -> None:
-        super().__init__(sock, memory_limit, file_limit, timeouts, budget, away)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         # So much may wait in the transport, encrypted, besides what is kept here as it is.
-        budget.take_memory(SENT_AT_ONCE, always=True)
+        self._budget.take_memory(SENT_AT_ONCE, always=True)
         self._memory = SENT_AT_ONCE
 
     def _send_file(self, _to: int, descriptor: int, offset: int, count: int) -> int:

@@ -18,8 +18,8 @@ from server_core import adhoc
 from server_core.engine.budget import Budget
 from server_core.engine.secure import SecureOutbox
 from server_core.engine.transport import MOST_UNHEARD, SENT_AT_ONCE, NotTLS, Transport
-from server_core.settings import Timeouts
-from server_core.tls import Certificate, context_of
+from server_core.settings import Timeouts, Tls
+from server_core.tls import context_of
 
 DATA = bytes(range(256)) * 8192
 
@@ -29,7 +29,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ssl.SSLContext
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         pem = adhoc.certificate_for(list(adhoc.LOCAL)).pem
-        yield context_of(Certificate("adhoc", None, "", "", pem))
+        yield context_of(Tls(), {}, pem)
 
 
 class Pair:
