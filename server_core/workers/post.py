@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from logging import Logger
 from threading import Lock
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from server_core import __version__
 from server_core.access_log import AccessLog
@@ -124,6 +124,23 @@ def _draw_new_seeds() -> None:
             pass  # the application has put a generator there that cannot be seeded anew
 
 
+class Serving(Protocol):
+    """What a post needs of whoever serves there: the engine, or somebody else's loop."""
+
+    @property
+    def requests(self) -> int:
+        """How many have been answered."""
+
+    def add_reader(self, descriptor: int, read: Callable[[], None]) -> None:
+        """Call ``read`` whenever ``descriptor`` can be read."""
+
+    def remove_reader(self, descriptor: int) -> None:
+        """The opposite."""
+
+    def drain(self) -> None:
+        """Answer what has come, take nothing more; then the worker class returns from ``run``."""
+
+
 @dataclass
 class Post:
     """What a worker was given.  ``reports`` is the pipe to the arbiter, ``lifeline`` ends when the arbiter does.
@@ -152,7 +169,7 @@ class Post:
         faulthandler.enable(self.reports, all_threads=True)
         set_title(f"worker {self.slot}, generation {self.generation}", self.name)
         self._started = time.monotonic()
-        self._engine: Engine | None = None
+        self._serving: Serving | None = None
         self._leaving = False
         self._heard = b""
         self._hearing = Lock()
@@ -173,24 +190,36 @@ class Post:
 
     def beat(self) -> None:
         """Show a sign of life."""
-        engine = self._engine
-        requests = engine.requests if engine is not None else 0
+        requests = self._serving.requests if self._serving is not None else 0
         self.scoreboard.write(self.slot, Score(os.getpid(), self._started, time.monotonic(), requests))
 
-    def engine(self, threads: int, beat: Callable[[], None] = lambda: None) -> Engine:
-        """The readiness loop on our listeners, wired to signals, lifeline and logs; reports that we are ready."""
-        settings = self.settings
-        logs = settings.logs
+    def attend(self, serving: Serving) -> None:
+        """Wire ``serving`` to the family: signals, the lifeline and the arbiter's words; reports that we are ready."""
+        self._serving = serving
+        serving.add_reader(self._signals.descriptor, self._read_signals)
+        serving.add_reader(self.lifeline, self._arbiter_is_gone)
+        if self.settings.development.reload:
+            serving.add_reader(self.reports, self._hear_arbiter)
+        self.beat()
+        report(self.reports, ready=os.getpid())
+
+    # -- what those who serve may ask for
+
+    def access_log(self) -> AccessLog | None:
+        """Where each exchange is told; None when nobody wants to know.  Raises StartError."""
+        logs = self.settings.logs
         handlers = [syslog_handler(logs, self.title)] if logs.syslog else []
         projects = project_handler(PROJECT_ACCESS_LOGGER)
         if projects is not None:
             handlers.append(projects)
-        access_log = None
-        if logs.accesslog is not None or handlers:
-            with told(f"{logs.accesslog} (accesslog)"):
-                access_log = AccessLog(logs.access_log_format, logs.accesslog, handlers, zone_of(logs), logs.color)
-        assert self.loaded is not None
-        connections = settings.limits.worker_connections
+        if logs.accesslog is None and not handlers:
+            return None
+        with told(f"{logs.accesslog} (accesslog)"):
+            return AccessLog(logs.access_log_format, logs.accesslog, handlers, zone_of(logs), logs.color)
+
+    def connections(self) -> int:
+        """How many connections may be kept; the limit of open files is raised for them as far as possible."""
+        asked = connections = self.settings.limits.worker_connections
         open_files = raise_open_files(connections + SPARE_FILES)
         if open_files < connections + SPARE_FILES:
             connections = max(open_files - SPARE_FILES, open_files // 2)
@@ -198,13 +227,27 @@ class Post:
                 "This worker keeps up to %d connections, not %d (worker_connections), because it may have only %d open "
                 "files: raise the hard limit (ulimit -Hn, LimitNOFILE).",
                 connections,
-                settings.limits.worker_connections,
+                asked,
                 open_files,
             )
-        workers = settings.workers
-        jitter = random.randint(0, workers.max_requests_jitter)
+        return connections
+
+    def most_requests(self) -> int:
+        """After how many requests ``recycle`` is to be called, once; 0 for never.  Each worker draws its own jitter."""
+        workers = self.settings.workers
+        return workers.max_requests + random.randint(0, workers.max_requests_jitter) if workers.max_requests else 0
+
+    def recycle(self) -> None:
+        """Ask the arbiter to replace this worker, because it has answered as many requests as it should."""
+        report(self.reports, recycle=self.settings.workers.max_requests)
+
+    def engine(self, threads: int, beat: Callable[[], None] = lambda: None) -> Engine:
+        """The readiness loop on our listeners, attended."""
+        settings = self.settings
+        access_log = self.access_log()
         paths = settings.paths
-        engine = self._engine = Engine(
+        assert self.loaded is not None
+        engine = Engine(
             self.loaded.application,
             [self._site(listener, threads) for listener in self.listeners],
             threads,
@@ -214,21 +257,16 @@ class Post:
             self.log,
             server=settings.responses.server_header,
             hosts=paths.allowed_hosts if paths.check_hosts else (),
-            worker_connections=connections,
+            worker_connections=self.connections(),
             share=self.scoreboard.share(self.slot),
             record=access_log.record if access_log else None,
             turn_ended=access_log.flush if access_log else None,
             beat=beat,
-            max_requests=workers.max_requests + jitter if workers.max_requests else 0,
-            limit_reached=lambda: report(self.reports, recycle=workers.max_requests),
+            max_requests=self.most_requests(),
+            limit_reached=self.recycle,
             connect=Connection if self.tls is None else self._secure(self.tls),
         )
-        engine.add_reader(self._signals.descriptor, self._read_signals)
-        engine.add_reader(self.lifeline, self._arbiter_is_gone)
-        if settings.development.reload:
-            engine.add_reader(self.reports, self._hear_arbiter)
-        self.beat()
-        report(self.reports, ready=os.getpid())
+        self.attend(engine)
         return engine
 
     @staticmethod
@@ -261,7 +299,7 @@ class Post:
 
     def _hear_arbiter(self) -> None:
         """Files have changed: take them up, and tell the arbiter so, or that only a reload will."""
-        assert self._engine is not None
+        assert self._serving is not None
         # Several threads may be woken for the same words; another one may have read them.
         with self._hearing:
             there = select.poll()
@@ -270,7 +308,7 @@ class Post:
                 return
             data = os.read(self.reports, 65536)
             if not data:
-                self._engine.remove_reader(self.reports)
+                self._serving.remove_reader(self.reports)
             *lines, self._heard = (self._heard + data).split(b"\n")
         for message in map(json.loads, lines):
             stale = [path for path in message["changed"] if not self._refresh(path)]
@@ -285,13 +323,13 @@ class Post:
             return False
 
     def _arbiter_is_gone(self) -> None:
-        assert self._engine is not None
-        self._engine.remove_reader(self.lifeline)
+        assert self._serving is not None
+        self._serving.remove_reader(self.lifeline)
         self.log.error("The arbiter is gone: finishing the running requests, then this worker ends.")
         self._leave()
 
     def _leave(self) -> None:
-        if not self._leaving and self._engine is not None:
+        if not self._leaving and self._serving is not None:
             self._leaving = True
             set_title(f"worker {self.slot}, generation {self.generation}, draining", self.name)
-            self._engine.drain()
+            self._serving.drain()
