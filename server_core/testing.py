@@ -12,8 +12,8 @@ from threading import Thread
 from types import TracebackType
 
 from server_core.config.layers import COMMAND_LINE, layer_from_mapping, resolve
-from server_core.engine.engine import Engine
 from server_core.engine.site import Site
+from server_core.engine.threaded import ThreadedEngine
 from server_core.gateway.environ import base_environ
 from server_core.gateway.loader import Application
 from server_core.gateway.mount import mounted
@@ -46,10 +46,10 @@ class LiveServe:
         environ = base_environ(
             self.host, self.port, "prefork-serve", multithread=threads > 1, multiprocess=False, errors=sys.stderr
         )
-        self._engine = Engine(
+        self._engine = ThreadedEngine(
+            threads,
             mounted(application, paths.script_name),
             [Site(self._listener.socket, environ)],
-            threads,
             asked.limits,
             asked.timeouts,
             asked.proxy,

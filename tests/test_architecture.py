@@ -84,10 +84,11 @@ server_core.engine.transport
 server_core.engine.secure
 server_core.engine.clients
 server_core.engine.acceptor
+server_core.engine.engine
 server_core.engine.crew
 server_core.engine.places
 server_core.engine.watcher
-server_core.engine.engine
+server_core.engine.threaded
 
 server_core.workers
 server_core.workers.post

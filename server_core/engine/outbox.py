@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import select
 import socket
 import sys
 import termios
@@ -55,6 +54,10 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """Close the socket."""
+
+
+#: waits until a descriptor can be written to, at most so many seconds
+Wait = Callable[[int, float], None]
 
 
 def queued(sock: Stream) -> int:
@@ -115,7 +118,7 @@ class Outbox:
         file_limit: int,
         timeouts: Timeouts,
         budget: Budget,
-        away: Callable[[Outbox], AbstractContextManager[None]],
+        away: Callable[[Outbox], AbstractContextManager[Wait]],
     ) -> None:
         self._socket = sock
         self._memory_limit = memory_limit
@@ -178,12 +181,10 @@ class Outbox:
     def _wait_until(self, size: int) -> None:
         """The application is far ahead of its client: its thread waits here, and only here."""
         patience, rate = self._timeouts.write_timeout, self._timeouts.min_data_rate
-        writable = select.poll()
-        writable.register(self._socket.fileno(), select.POLLOUT)
         deadline = monotonic() + patience
-        with self._away(self):
+        with self._away(self) as wait_writable:
             while self.size > size:
-                writable.poll(min(patience, 1.0) * 1000)
+                wait_writable(self._socket.fileno(), min(patience, 1.0))
                 self._push()
                 now = monotonic()
                 taken = self._given - self.size - queued(self._socket)

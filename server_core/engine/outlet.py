@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from threading import Lock, get_ident
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -103,13 +103,7 @@ class Outlet:
             outbox.close()
             self._outbox = None
         self._out = data
-        engine = self._engine
-        if engine.crew.leader_thread == get_ident():
-            engine.pending.append(self)
-            if engine.watcher.sleeps:  # the application may go on for long after its last block
-                engine.watcher.wake()
-        else:
-            self.flush()
+        self._engine.send_off(self)
 
     def send_large(self, head: bytes, body: bytes, keep_alive: bool) -> None:
         """A whole answer, at once: nothing is gained by holding so much until the end of the turn."""

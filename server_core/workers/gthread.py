@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from threading import Thread
 
+from server_core.engine.threaded import ThreadedEngine
 from server_core.workers.post import Post
 
 
@@ -14,7 +16,8 @@ def prepare() -> None:
 
 def run(post: Post) -> None:
     """Serve until drained.  The main thread gives the sign of life: a long request holds up nobody but its client."""
-    engine = post.engine(threads=post.settings.workers.threads)
+    count = post.settings.workers.threads
+    engine = post.engine(partial(ThreadedEngine, count), concurrent=count > 1)
 
     def serve() -> None:
         try:
@@ -24,10 +27,7 @@ def run(post: Post) -> None:
             post.log.critical("A thread of the worker ended by an error in the server itself", exc_info=True)
             os._exit(1)
 
-    threads = [
-        Thread(target=serve, name=f"prefork-serve {number}", daemon=True)
-        for number in range(1, post.settings.workers.threads + 1)
-    ]
+    threads = [Thread(target=serve, name=f"prefork-serve {number}", daemon=True) for number in range(1, count + 1)]
     for thread in threads:
         thread.start()
     engine.watcher.watch(post.beat)

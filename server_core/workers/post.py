@@ -18,12 +18,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from logging import Logger
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
 
 from server_core import __version__
 from server_core.access_log import AccessLog
 from server_core.engine.connection import Connection
-from server_core.engine.engine import Engine
 from server_core.engine.site import Site
 from server_core.errors import AppLoadError
 from server_core.gateway.environ import base_environ
@@ -49,6 +48,10 @@ from server_core.workers import load_worker_class
 
 if TYPE_CHECKING:
     from ssl import SSLContext
+
+    from server_core.engine.engine import Engine
+
+    E = TypeVar("E", bound=Engine)
 
 #: descriptors that a worker needs besides those of its clients: files, database connections, temporary files
 SPARE_FILES = 1024
@@ -241,16 +244,18 @@ class Post:
         """Ask the arbiter to replace this worker, because it has answered as many requests as it should."""
         report(self.reports, recycle=self.settings.workers.max_requests)
 
-    def engine(self, threads: int, beat: Callable[[], None] = lambda: None) -> Engine:
-        """The readiness loop on our listeners, attended."""
+    def engine(self, make: Callable[..., E], *, concurrent: bool, beat: Callable[[], None] = lambda: None) -> E:
+        """The engine that ``make`` makes of what every engine needs, on our listeners, attended.
+
+        ``concurrent``: it calls the application again before an earlier call has returned.
+        """
         settings = self.settings
         access_log = self.access_log()
         paths = settings.paths
         assert self.loaded is not None
-        engine = Engine(
+        engine = make(
             self.loaded.application,
-            [self._site(listener, threads) for listener in self.listeners],
-            threads,
+            [self._site(listener, concurrent) for listener in self.listeners],
             settings.limits,
             settings.timeouts,
             settings.proxy,
@@ -275,13 +280,13 @@ class Post:
 
         return partial(SecureConnection, tls)
 
-    def _site(self, listener: Listener, threads: int) -> Site:
+    def _site(self, listener: Listener, concurrent: bool) -> Site:
         name, port = listener.server_name_and_port
         environ = base_environ(
             name,
             port,
             SOFTWARE,
-            multithread=threads > 1,
+            multithread=concurrent,
             multiprocess=self.settings.workers.workers > 1,
             errors=self._errors(),
             scheme=listener.scheme,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Thread
 
+from server_core.engine.threaded import ThreadedEngine
 from server_core.workers.post import Post
 
 
@@ -13,7 +15,7 @@ def prepare() -> None:
 
 def run(post: Post) -> None:
     """Serve until drained.  A request that takes long shows no sign of life, so ``timeout`` is its limit."""
-    engine = post.engine(threads=1, beat=post.beat)
+    engine = post.engine(partial(ThreadedEngine, 1), concurrent=False, beat=post.beat)
     Thread(target=engine.watcher.watch, name="prefork-serve watcher", daemon=True).start()
     engine.serve()
     engine.join()

@@ -21,14 +21,14 @@ from typing import Any
 
 import pytest
 
-from server_core.engine import connection, crew, engine, outbox, outlet, places, watcher
+from server_core.engine import connection, crew, engine, outbox, outlet, places, threaded, watcher
 from server_core.engine.connection import Connection
 from server_core.engine.poller import READABLE, WRITABLE
 from server_core.engine.site import Site
 from server_core.gateway.environ import base_environ
 from server_core.settings import Limits, Proxy, Timeouts
 
-MODULES = (connection, crew, engine, outbox, outlet, places, watcher)
+MODULES = (connection, crew, engine, outbox, outlet, places, threaded, watcher)
 FILES = {module.__file__ for module in MODULES}
 #: what a step takes, in seconds of the played time
 STEP = 1e-6
@@ -314,7 +314,7 @@ class PlayedSocket:
         self._poller.tell(self._descriptor, WRITABLE)
 
 
-class PlayedEngine(engine.Engine):
+class PlayedEngine(threaded.ThreadedEngine):
     """The engine, but for its pipe."""
 
     def _wake(self) -> None:
@@ -337,7 +337,7 @@ class Play:
         self._clients = 0
         with self._played():
             self.engine = PlayedEngine(
-                self._application, [], threads, Limits(), Timeouts(**timeouts), Proxy(), getLogger("schedules")
+                threads, self._application, [], Limits(), Timeouts(**timeouts), Proxy(), getLogger("schedules")
             )
         self.engine._pause = self.engine._tick_seconds = NEVER
         self._threads = threads

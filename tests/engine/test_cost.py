@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 
-from server_core.engine.engine import Engine
 from server_core.engine.site import Site
+from server_core.engine.threaded import ThreadedEngine
 from server_core.gateway.environ import base_environ
 from server_core.settings import Limits, Proxy, Timeouts
 
 #: calls of functions in Python (the application is one of them), and of functions in C, for one request on a kept
 #: connection: one that differs in its target from the one before, and one that does not
-NEW_TARGET = (15, 32)
-SAME_TARGET = (13, 24)
+NEW_TARGET = (16, 32)
+SAME_TARGET = (14, 24)
 #: what each of them costs the system: one recv, one send, and an epoll_wait that is shared by all that are ready
 SYSTEM_CALLS = {"recv": 1, "send": 1, "poll": 1}
 
@@ -56,7 +56,7 @@ def counted() -> Iterator[tuple[socket.socket, Counter[str]]]:
     listener.setblocking(False)
     environ = base_environ("shop", "80", "x", multithread=False, multiprocess=False, errors=sys.stderr)
     log = logging.Logger("silent")
-    engine = Engine(app, [Site(listener, environ)], 1, Limits(), Timeouts(), Proxy(), log)
+    engine = ThreadedEngine(1, app, [Site(listener, environ)], Limits(), Timeouts(), Proxy(), log)
 
     def serve() -> None:
         sys.setprofile(count)
