@@ -15,6 +15,7 @@ import termios
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from os import waitpid  # the system's own: a worker class (gevent) may replace it
 from typing import Any
 
 import setproctitle
@@ -129,7 +130,7 @@ def dead_children() -> Iterator[tuple[int, int]]:
     """Reap all children that have ended, however they came to be ours: process id and wait status of each."""
     while True:
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
+            pid, status = waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if pid == 0:

@@ -57,10 +57,7 @@ def access_log_page() -> str:
 
 def worker_classes_page() -> str:
     """docs/reference/worker-classes.md."""
-    rows = [
-        f"| `{name}` | {found.summary} | {'yes' if found.concurrent else 'no'} |"
-        for name, found in WORKER_CLASSES.items()
-    ]
+    rows = [f"| `{name}` | {found.summary} | {found.at_once} |" for name, found in WORKER_CLASSES.items()]
     return "\n".join(
         [
             _DRAWN,

@@ -63,7 +63,7 @@ class Server:
         self.spec = replace(spec, title=spec.called, path=(*spec.path, self._directory))
         self.title = settings.process.proc_name or self.spec.title
         worker_class = find_worker_class(settings.workers.worker_class, self.origins["worker_class"])
-        if settings.workers.threads > 1 and not worker_class.concurrent:
+        if settings.workers.threads > 1 and not worker_class.has_threads:
             raise ConfigError(f"worker_class {settings.workers.worker_class} has no threads: leave threads at 1.")
         compile_format(settings.logs.access_log_format, self.origins["access_log_format"])
         zone_of(settings.logs, self.origins["log_timezone"])

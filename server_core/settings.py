@@ -205,8 +205,9 @@ class Workers:
         text("text", "CLASS"),
         flags=("-k", "--worker-class"),
         default_text="`sync`, or `gthread` when `threads` is above 1",
-        help="The way in which a worker waits for its clients: sync (one request at a time) or gthread (a pool of "
-        "threads).  Slow clients hold up neither of them.",
+        help="The way in which a worker waits for its clients: sync (one request at a time), gthread (a pool of "
+        "threads), gevent or eventlet (a greenlet for each request), or package.module:Class for your own.  Slow "
+        "clients hold up none of them.",
     )
     threads: int = setting(
         1,

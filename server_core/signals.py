@@ -6,6 +6,9 @@ import os
 import signal
 from collections.abc import Iterable
 
+#: the system's own: a worker class (gevent) may replace it, to keep SIGCHLD for itself
+_handle = signal.signal
+
 #: what reaches the whole foreground of a terminal at once (Ctrl-C, its end), or a family by pkill: the arbiter decides
 FOR_THE_FAMILY = (signal.SIGINT, signal.SIGHUP)
 
@@ -19,7 +22,7 @@ class SignalPipe:
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         for number in signals:
-            signal.signal(number, _note)
+            _handle(number, _note)
 
     def read(self) -> list[signal.Signals]:
         """The signals since the last call, in order."""
@@ -37,7 +40,7 @@ def reset(signals: Iterable[signal.Signals]) -> None:
     """In a fresh child: forget the parent's pipe and handlers."""
     signal.set_wakeup_fd(-1)
     for number in signals:
-        signal.signal(number, signal.SIG_DFL)
+        _handle(number, signal.SIG_DFL)
 
 
 def let_through() -> None:

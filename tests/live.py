@@ -18,7 +18,14 @@ from typing import Any
 
 from tls_client import TlsClient, trusting
 
+from server_core import workers
+
 PATIENCE = 30.0
+#: Worker class -> the options that choose it, four requests at once where that is a matter of choice.
+WORKER_CLASSES = {
+    name: ["--worker-class", name, *(["--threads", "4"] if found.has_threads else [])]
+    for name, found in workers.WORKER_CLASSES.items()
+}
 APPS = Path(__file__).parent / "apps"
 COMMAND = [sys.executable, "-m", "server_core", "-b", "127.0.0.1:0"]
 

@@ -89,11 +89,14 @@ server_core.engine.crew
 server_core.engine.places
 server_core.engine.watcher
 server_core.engine.threaded
+server_core.engine.green
 
 server_core.workers
 server_core.workers.post
 server_core.workers.sync
 server_core.workers.gthread
+server_core.workers.gevent
+server_core.workers.eventlet
 
 server_core.testing
 server_core.pytest_plugin
@@ -174,6 +177,9 @@ ONLY_IN = {
     "pytest": {"server_core.pytest_plugin"},
     "whitenoise": {"server_core.gateway.static_files"},
     "setproctitle": {"server_core.process"},
+    "greenlet": {"server_core.engine.green"},
+    "gevent": {"server_core.workers.gevent"},
+    "eventlet": {"server_core.workers.eventlet"},
     "cryptography": {"server_core.adhoc"},
     "ssl": {"server_core.tls", "server_core.engine.transport"},
     "argparse": {"server_core.config.arguments", "django_serve.management.commands.serve", "django_serve.manage"},

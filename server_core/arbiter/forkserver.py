@@ -9,11 +9,14 @@ from __future__ import annotations
 import faulthandler
 import math
 import os
-import select
 import signal
 import socket
 import sys
 import traceback
+
+# The system's own: a worker class (gevent) may replace what stands in these modules.
+from os import fork
+from select import POLLIN, poll
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -27,7 +30,7 @@ from server_core.process import dead_children, drop_privileges, set_title, tune_
 from server_core.scoreboard import Scoreboard
 from server_core.signals import FOR_THE_FAMILY, SignalPipe, let_through, reset
 from server_core.tls import context_of
-from server_core.workers import load_worker_class
+from server_core.workers import WORKER_CLASSES, WorkerModule, is_foreign, load_worker_class
 from server_core.workers.post import Post, bring_in, report
 
 if TYPE_CHECKING:
@@ -61,9 +64,11 @@ class ForkServer:
         self._channel = channel
         self._boot = boot
         self._loaded: Loaded | None = None
-        self._leftovers = Leftovers()
+        worker_class = WORKER_CLASSES.get(boot.settings.workers.worker_class)
+        self._leftovers = Leftovers(threads_survive=worker_class is not None and worker_class.threads_survive)
         self._workers: set[int] = set()
         self._has_forked = False
+        self._worker_class: WorkerModule
         self._tls: SSLContext | None = None
 
     def run(self) -> int:
@@ -81,14 +86,19 @@ class ForkServer:
         signal.setitimer(signal.ITIMER_REAL, boot.settings.timeouts.boot_timeout + ALARM_SECONDS)
         try:
             # Our own code first: it may lie where the account to become cannot read.  And so may, and should, the key.
-            worker_class = load_worker_class(boot.settings.workers.worker_class)
+            name = boot.settings.workers.worker_class
+            if not is_foreign(name):
+                self._worker_class = load_worker_class(name)
             if boot.pem or boot.settings.tls.has_files:
                 self._tls = context_of(boot.settings.tls, boot.origins, boot.pem)
             # A rotation may have taken the logs away, from where only root can make new ones.
             prepare_files(boot.settings.logs, boot.account, boot.origins)
             drop_privileges(boot.account, boot.settings.process.umask)
-            self._log = error_log(boot.settings.logs, boot.title)
-            worker_class.prepare()
+            if is_foreign(name):
+                boot.spec.find_modules()
+                self._worker_class = load_worker_class(name)
+            self._worker_class.prepare()
+            self._log = error_log(boot.settings.logs, boot.title)  # with such locks as there are from now on
             if boot.settings.workers.preload_app:
                 with self._leftovers:
                     self._loaded = bring_in(boot.spec, boot.settings, boot.reports, self._log)
@@ -114,20 +124,20 @@ class ForkServer:
     def _fork_on_demand(self) -> int:
         """Until the arbiter asks for no more and the last worker is gone; in a worker, until that worker's end."""
         channel, lifeline = self._channel.fileno(), self._boot.lifeline
-        poll = select.poll()
+        events = poll()
         for descriptor in (channel, self._signals.descriptor, lifeline):
-            poll.register(descriptor, select.POLLIN)
+            events.register(descriptor, POLLIN)
         closed = False
         deadline = math.inf
         while self._workers or not closed:
             left = deadline - monotonic()
-            ready = [descriptor for descriptor, _ in poll.poll(None if left == math.inf else max(0.0, left * 1000))]
+            ready = [descriptor for descriptor, _ in events.poll(None if left == math.inf else max(0.0, left * 1000))]
             if self._signals.descriptor in ready:
                 self._signals.read()
                 self._reap()
             if lifeline in ready:
                 # The workers have seen it too and leave; who hangs has nobody but us to end it.
-                poll.unregister(lifeline)
+                events.unregister(lifeline)
                 deadline = monotonic() + self._boot.settings.timeouts.graceful_timeout
             if monotonic() >= deadline:
                 self._kill_workers()
@@ -136,7 +146,7 @@ class ForkServer:
                 request = receive_fork(self._channel)
                 if request is None:
                     closed = True
-                    poll.unregister(channel)
+                    events.unregister(channel)
                     self._stop_listening()
                     continue
                 status = self._fork(*request)
@@ -162,7 +172,7 @@ class ForkServer:
             except Exception:
                 pass  # nobody reads it any more, or the application has closed or replaced it
         try:
-            pid = os.fork()
+            pid = fork()
         except OSError as error:
             os.close(reports)
             report(self._boot.reports, unforked=slot, why=f"no process can be forked: {error.strerror}")
@@ -205,6 +215,7 @@ class ForkServer:
             log=self._log,
             reports=reports,
             lifeline=boot.lifeline,
+            worker_class=self._worker_class,
             tls=self._tls,
         )
         return post.work()

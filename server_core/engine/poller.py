@@ -17,6 +17,7 @@ HANGUP = 0x2000 | 0x10 | 0x8
 Events = list[tuple[int, int]]
 
 if sys.platform == "linux":
+    _epoll = select.epoll  # a library of greenlets takes it out of its module, so that nobody waits there
     _CONNECTION = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 
     class Poller:
@@ -27,7 +28,7 @@ if sys.platform == "linux":
         """
 
         def __init__(self) -> None:
-            self._epoll = select.epoll()
+            self._epoll = _epoll()
             self.poll: Callable[[float, int], Events] = self._epoll.poll
 
         def add_connection(self, descriptor: int) -> None:
@@ -46,17 +47,22 @@ if sys.platform == "linux":
             """Tell no more of a listener or a pipe; a connection goes by being closed."""
             self._epoll.unregister(descriptor)
 
+        def fileno(self) -> int:
+            """A descriptor that can be read when something is ready: for somebody else's loop."""
+            return self._epoll.fileno()
+
         def close(self) -> None:
             """Nobody polls any more."""
             self._epoll.close()
 
 else:
+    _kqueue = select.kqueue
 
     class Poller:
         """The same by kqueue; EV_CLEAR is its word for edge-triggered."""
 
         def __init__(self) -> None:
-            self._queue = select.kqueue()
+            self._queue = _kqueue()
 
         def poll(self, seconds: float, most: int) -> Events:
             """Wait and return (descriptor, mask) pairs."""
@@ -87,6 +93,10 @@ else:
         def remove(self, descriptor: int) -> None:
             """Tell no more of a listener or a pipe; a connection goes by being closed."""
             self._change(descriptor, (select.KQ_FILTER_READ,), select.KQ_EV_DELETE)
+
+        def fileno(self) -> int:
+            """A descriptor that can be read when something is ready: for somebody else's loop."""
+            return self._queue.fileno()
 
         def close(self) -> None:
             """Nobody polls any more."""

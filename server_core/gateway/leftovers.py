@@ -26,9 +26,13 @@ _Socket: Any = socket.SocketType
 
 
 class Leftovers:
-    """A context around an import; ``words`` tells afterwards what has been left behind."""
+    """A context around an import; ``words`` tells afterwards what has been left behind.
 
-    def __init__(self) -> None:
+    ``threads_survive``: they are greenlets, which a fork copies with all the rest.
+    """
+
+    def __init__(self, *, threads_survive: bool = False) -> None:
+        self._threads_survive = threads_survive
         self._before: set[int] | None = None
         self._others: set[threading.Thread] = set()
         self._threads: dict[threading.Thread, str] = {}
@@ -90,7 +94,7 @@ class Leftovers:
             for thread in threading.enumerate()
             if thread not in self._others
         ]
-        if threads:
+        if threads and not self._threads_survive:
             said.append(
                 f"The application started threads while it was imported ({_list(threads)}); they do not exist in the "
                 "workers, which are forked afterwards. Start them later, or set preload_app to false so that each "

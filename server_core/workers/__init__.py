@@ -1,58 +1,122 @@
 """The worker classes, each declared once; a worker class decides how to wait for bytes, never how to answer them.
 
-``WORKER_CLASSES`` is the only list of them.  A class is a module with two functions: ``prepare()`` runs in the
-forkserver before the application is imported, ``run(post)`` in the worker until it has drained.
+``WORKER_CLASSES`` is the only list of ours.  A class is a module with two functions, or somebody else's class with two
+such methods (``package.module:Class``): ``prepare()`` runs in the forkserver before the application is imported,
+``run(post)`` in the worker until it has drained.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import importlib.util
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from server_core.errors import ConfigError
+from server_core.errors import AppLoadError, ConfigError
+from server_core.gateway.loader import describe, own_traceback
 
 if TYPE_CHECKING:
     from server_core.workers.post import Post
 
 
 class WorkerModule(Protocol):
-    """What the module of a worker class has to offer."""
+    """What the module of a worker class has to offer, or an object of somebody else's class, made without arguments."""
 
     def prepare(self) -> None:
-        """Whatever must happen before the application is imported."""
+        """Whatever must happen before the application is imported; once in each forkserver."""
 
     def run(self, post: Post) -> None:
-        """Serve until drained."""
+        """Serve until drained; in each worker.  When this returns, the process ends."""
 
 
 class WorkerClass(NamedTuple):
-    """A worker class as it is declared: where it is, whether its worker runs several requests at once, how it waits."""
+    """A worker class as it is declared: where it is, whether ``threads`` means anything to it, how it works, whether
+    one worker runs several requests at once, the library that it ``needs``, which is an extra of that name, and whether
+    threads that the import has started go on in the workers."""
 
     module: str
-    concurrent: bool
+    has_threads: bool
     summary: str
+    at_once: str
+    needs: str = ""
+    threads_survive: bool = False
 
 
 WORKER_CLASSES = {
-    "sync": WorkerClass("server_core.workers.sync", False, "one request at a time"),
-    "gthread": WorkerClass("server_core.workers.gthread", True, "a pool of threads on one readiness loop"),
+    "sync": WorkerClass("server_core.workers.sync", False, "one request at a time", "no"),
+    "gthread": WorkerClass("server_core.workers.gthread", True, "a pool of threads on one readiness loop", "`threads`"),
+    "gevent": WorkerClass(
+        "server_core.workers.gevent",
+        False,
+        "a greenlet for each request; what waits in Python lets others go on",
+        "as many as there are clients",
+        "gevent",
+        threads_survive=True,
+    ),
+    "eventlet": WorkerClass(
+        "server_core.workers.eventlet",
+        False,
+        "the same with eventlet, whose authors advise against new uses",
+        "as many as there are clients",
+        "eventlet",
+    ),
 }
 
 
 def find_worker_class(name: str, origin: str) -> WorkerClass:
-    """Look up a worker class; raises ConfigError with a suggestion for one that does not exist."""
+    """Look up a worker class.  Raises ConfigError for one that does not exist, or whose library is missing."""
     found = WORKER_CLASSES.get(name)
     if found is None:
+        if is_foreign(name):  # a name that is not there is found out where project code may be imported
+            return WorkerClass(name, True, "", "")
         close = difflib.get_close_matches(name, WORKER_CLASSES, n=1)
         question = f" Did you mean {close[0]}?" if close else ""
+        *most, last = WORKER_CLASSES
         raise ConfigError(
-            f"worker_class: there is no worker class {name!r} ({origin}): there are "
-            f"{' and '.join(WORKER_CLASSES)}.{question}"
+            f"worker_class: there is no worker class {name!r} ({origin}): there are {', '.join(most)} and {last}, and "
+            f"your own as package.module:Class.{question}"
+        )
+    if found.needs and importlib.util.find_spec(found.needs) is None:
+        raise ConfigError(
+            f'worker_class {name} ({origin}) needs {found.needs}: pip install "prefork-serve[{found.needs}]".'
         )
     return found
 
 
+def is_foreign(name: str) -> bool:
+    """Is this, ``package.module:Class``, somebody else's class?"""
+    module, colon, names = name.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *names.split(".")))
+
+
 def load_worker_class(name: str) -> WorkerModule:
-    """Import the module of a worker class that is known to exist."""
-    return importlib.import_module(WORKER_CLASSES[name].module)
+    """Import a worker class that ``find_worker_class`` has found.
+
+    Raises AppLoadError for a foreign one that is not there, or with the traceback of its code.
+    """
+    if not is_foreign(name):
+        return importlib.import_module(WORKER_CLASSES[name].module)
+    module, _, names = name.partition(":")
+    try:
+        made: Any = importlib.import_module(module)
+        for part in names.split("."):
+            if not hasattr(made, part):
+                raise AppLoadError(f"worker_class {name}: {module} has no {names}")
+            made = getattr(made, part)
+        made = made()
+    except AppLoadError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module + ".").startswith(error.name + "."):
+            raise AppLoadError(
+                f"worker_class {name}: there is no module {error.name!r}: check the name, or set chdir to its folder"
+            )
+        raise AppLoadError(f"worker_class {name} raised {describe(error)} on import", own_traceback())
+    except BaseException as error:
+        raise AppLoadError(f"worker_class {name} raised {describe(error)}", own_traceback())
+    for method in ("prepare", "run"):
+        if not callable(getattr(made, method, None)):
+            raise AppLoadError(
+                f"worker_class {name} has no method {method}: a worker class has prepare() and run(post)"
+            )
+    return made  # type: ignore[no-any-return]

@@ -9,7 +9,6 @@ import faulthandler
 import json
 import os
 import random
-import select
 import signal
 import sys
 import time
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from logging import Logger
+from select import POLLIN, poll  # the system's own, whatever a worker class puts there later
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
 
@@ -44,7 +44,7 @@ from server_core.process import raise_open_files, set_title, tune_collector
 from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Settings
 from server_core.signals import SignalPipe
-from server_core.workers import load_worker_class
+from server_core.workers import WorkerModule
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -164,6 +164,7 @@ class Post:
     log: Logger
     reports: int
     lifeline: int
+    worker_class: WorkerModule
     tls: SSLContext | None = None
 
     def work(self) -> int:
@@ -188,7 +189,7 @@ class Post:
             if self.settings.workers.tune_gc:
                 tune_collector()
         _draw_new_seeds()
-        load_worker_class(self.settings.workers.worker_class).run(self)
+        self.worker_class.run(self)
         return 0
 
     def beat(self) -> None:
@@ -307,8 +308,8 @@ class Post:
         assert self._serving is not None
         # Several threads may be woken for the same words; another one may have read them.
         with self._hearing:
-            there = select.poll()
-            there.register(self.reports, select.POLLIN)
+            there = poll()
+            there.register(self.reports, POLLIN)
             if not there.poll(0):
                 return
             data = os.read(self.reports, 65536)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import resource
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -144,13 +145,13 @@ def status(environ: Environ, start_response: StartResponse, argument: str, query
 
 
 def gate(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
-    """Waits until somebody writes into a named pipe."""
+    """Waits until somebody opens the gate."""
     _wait_at(query["path"])
     return _answer(start_response, b"through the gate")
 
 
 def blocks(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
-    """A block, then the named pipe, then another block."""
+    """A block, then the gate, then another block."""
     start_response("200 OK", [TEXT])
     yield b"first"
     _wait_at(query["path"])
@@ -162,9 +163,18 @@ def nap(environ: Environ, start_response: StartResponse, argument: str, query: d
     return _answer(start_response, f"slept {argument} ms".encode())
 
 
+def busy(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    """Like ``nap``, but lets nobody else go on who is not another thread."""
+    until = time.perf_counter() + int(argument) / 1000
+    while time.perf_counter() < until:
+        pass
+    return _answer(start_response, f"slept {argument} ms".encode())
+
+
 def _wait_at(path: str) -> None:
-    with open(path, "rb") as pipe:
-        pipe.read(1)
+    with socket.socket(socket.AF_UNIX) as gate:  # which lets other greenlets go on, where there are any
+        gate.connect(path)
+        gate.recv(1)
 
 
 class endless:
@@ -244,6 +254,7 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
             file,
             status,
             gate,
+            busy,
             blocks,
             nap,
             endless,

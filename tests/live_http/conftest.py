@@ -6,14 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from live import LiveServer
+from live import WORKER_CLASSES, LiveServer
 from wire import Gate, Wire
-
-#: Worker class -> the options that choose it.  A new worker class is added here, and nowhere else.
-WORKER_CLASSES = {
-    "sync": ["--worker-class", "sync"],
-    "gthread": ["--worker-class", "gthread", "--threads", "4"],
-}
 
 
 @pytest.fixture(scope="session", params=WORKER_CLASSES)
@@ -64,7 +58,7 @@ def wire(server: LiveServer) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def gates(tmp_path: Path) -> Callable[[], Gate]:
+def gates(tmp_path: Path) -> Iterator[Callable[[], Gate]]:
     """``gates()`` makes a gate."""
     made: list[Gate] = []
 
@@ -72,4 +66,6 @@ def gates(tmp_path: Path) -> Callable[[], Gate]:
         made.append(Gate(tmp_path / f"gate{len(made)}"))
         return made[-1]
 
-    return make
+    yield make
+    for gate in made:
+        gate.close()

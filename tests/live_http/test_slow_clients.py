@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -121,7 +122,7 @@ class TestSlowReaders:
         at once than the worker class allows."""
         server = start("--response-buffer-size", "64KB", "--response-file-size", "0")
         (worker,) = server.processes()
-        allowed = threads_in_the_application(options)
+        allowed = inf if has_greenlets(options) else threads_in_the_application(options)
         size = 6 * MB
         expected = hashlib.sha256(BLOCK * (size // len(BLOCK))).hexdigest()
         with ExitStack() as stack:
@@ -135,7 +136,7 @@ class TestSlowReaders:
             for wire in slow:
                 assert wire.get("/next").reply().text == "hello GET /next"
             assert 1 <= int(slow[0].get("/crowded").reply().text) <= allowed
-        eventually(lambda: len(os.listdir(f"/proc/{worker}/task")) == allowed + 1)
+        eventually(lambda: has_its_threads(worker, options))
         assert server.processes() == [worker]
 
     def test_a_client_that_never_reads_its_stream_is_given_up_and_so_is_its_thread(
@@ -150,12 +151,28 @@ class TestSlowReaders:
             others_are_served(server)
             eventually(lambda: closed.exists() and closed.read_text() == "x" * 12)
         others_are_served(server)
-        eventually(lambda: len(os.listdir(f"/proc/{worker}/task")) == threads_in_the_application(options) + 1)
+        eventually(lambda: has_its_threads(worker, options))
 
 
 def threads_in_the_application(options: list[str]) -> int:
-    """How many of them the worker class allows; one more thread of the worker watches."""
+    """How many of them the worker class allows, if that is what it counts."""
     return int(options[-1]) if "--threads" in options else 1
+
+
+def has_greenlets(options: list[str]) -> bool:
+    """Do requests that wait need no thread?"""
+    return "gevent" in options or "eventlet" in options
+
+
+def one_after_the_other(options: list[str]) -> str:
+    """The page that keeps a thread of the worker from other requests for as long as is said."""
+    return "busy" if has_greenlets(options) else "nap"
+
+
+def has_its_threads(worker: int, options: list[str]) -> bool:
+    """And no others: one more than run the application watches, unless greenlets do it all."""
+    threads = len(os.listdir(f"/proc/{worker}/task"))
+    return threads == 1 if has_greenlets(options) else threads == threads_in_the_application(options) + 1
 
 
 def deleted_bytes(pid: int) -> int:
@@ -173,8 +190,11 @@ def deleted_bytes(pid: int) -> int:
 
 
 class TestBusyTimes:
-    def test_a_burst_of_ordinary_requests_is_not_taken_for_a_hang(self, start: Callable[..., LiveServer]):
+    def test_a_burst_of_ordinary_requests_is_not_taken_for_a_hang(
+        self, options: list[str], start: Callable[..., LiveServer]
+    ):
         """Together they take longer than ``timeout``, and none of them does."""
+        page = one_after_the_other(options)
         server = start("--timeout", "2s")
         (worker,) = server.processes()
         with ExitStack() as stack:
@@ -182,18 +202,19 @@ class TestBusyTimes:
             for wire in wires:
                 wire.get().reply()
             for wire in wires:
-                wire.get("/nap/60")
+                wire.get(f"/{page}/60")
             for wire in wires:
                 assert wire.reply().text == "slept 60 ms"
         assert server.processes() == [worker]
 
     def test_signals_are_heard_in_the_middle_of_a_burst(self, options: list[str], start: Callable[..., LiveServer]):
         server = start()
+        page = one_after_the_other(options)
         nap = 60 * threads_in_the_application(options)  # all together more than 3 s, whatever the number of threads
         with ExitStack() as stack:
             wires = [stack.enter_context(Wire(server)) for _ in range(60)]
             for wire in wires:
-                wire.get(f"/nap/{nap}")
+                wire.get(f"/{page}/{nap}")
             wires[0].reply()
             server.process.terminate()
             replies = [wire.reply() for wire in wires[1:]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import socket
@@ -11,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from live import LiveServer, eventually
+from live import LiveServer
 from tls_client import TlsClient
 
 PATIENCE = 15.0
@@ -138,33 +137,34 @@ def request(target: str = "/", *fields: str, method: str = "GET", version: str =
 
 
 class Gate:
-    """A named pipe at which the application waits, until it is opened."""
+    """A unix socket at which the application waits, until the gate is opened."""
 
     def __init__(self, path: Path) -> None:
-        os.mkfifo(path)
         self.path = path
-        self._pipe = -1
+        self._gate = socket.socket(socket.AF_UNIX)
+        self._gate.bind(str(path))
+        self._gate.listen()
+        self._gate.settimeout(PATIENCE)
+        self._waiting: socket.socket | None = None
 
     def wait_until_reached(self) -> Gate:
         """Wait until a request stands before the gate."""
-        eventually(self._is_reached)
+        if self._waiting is None:
+            self._waiting = self._gate.accept()[0]
         return self
-
-    def _is_reached(self) -> bool:
-        if self._pipe < 0:
-            try:
-                self._pipe = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # nobody reads yet
-                    raise
-        return self._pipe >= 0
 
     def open(self) -> None:
         """Let the request go on."""
         self.wait_until_reached()
-        os.write(self._pipe, b"x")
-        os.close(self._pipe)
-        self._pipe = -1
+        assert self._waiting is not None
+        self._waiting.close()
+        self._waiting = None
+
+    def close(self) -> None:
+        """Nobody waits here any more."""
+        for sock in (self._waiting, self._gate):
+            if sock is not None:
+                sock.close()
 
 
 def descriptors(pid: int) -> int:

@@ -11,14 +11,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from certificates import Authority
-from live import LiveServer
+from live import WORKER_CLASSES, LiveServer
 from tls_client import TlsClient, trusting
 from wire import Gate, Wire
-
-WORKER_CLASSES = {
-    "sync": ["--worker-class", "sync"],
-    "gthread": ["--worker-class", "gthread", "--threads", "4"],
-}
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +80,7 @@ def silent(server: LiveServer) -> Iterator[TlsClient]:
 
 
 @pytest.fixture
-def gates(tmp_path: Path) -> Callable[[], Gate]:
+def gates(tmp_path: Path) -> Iterator[Callable[[], Gate]]:
     """``gates()`` makes a gate."""
     made: list[Gate] = []
 
@@ -93,4 +88,6 @@ def gates(tmp_path: Path) -> Callable[[], Gate]:
         made.append(Gate(tmp_path / f"gate{len(made)}"))
         return made[-1]
 
-    return make
+    yield make
+    for gate in made:
+        gate.close()
