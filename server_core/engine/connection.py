@@ -336,6 +336,7 @@ class Connection(Outlet):
         environ["wsgi.input"] = BytesIO() if body is None else body  # its own: an application may leave its mark on it
         keep_alive = request.keep_alive and engine.keeps_alive and number < engine.most_requests
         response = Response(self, engine.server_lines, engine.log, request.head_only, request.http11, keep_alive)
+        environ["wsgi.early_hints"] = response  # itself: a method of it would be one more object for each request
         started = perf_counter()
         respond(engine.application, request, environ, response, engine.log)
         ended = perf_counter()

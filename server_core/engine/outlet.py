@@ -107,6 +107,11 @@ class Outlet:
 
     def send_large(self, head: bytes, body: bytes, keep_alive: bool) -> None:
         """A whole answer, at once: nothing is gained by holding so much until the end of the turn."""
+        if self._outbox is not None:  # early hints were sent, and some of them may still be there
+            self.send_part(head)
+            self.send_part(body)
+            self.send_last(b"", keep_alive)
+            return
         try:
             sent = self._socket.sendmsg((head, body))
         except BlockingIOError:

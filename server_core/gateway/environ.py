@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from server_core.http.fields import Fields
@@ -40,6 +40,7 @@ def base_environ(
         "wsgi.multiprocess": multiprocess,
         "wsgi.run_once": False,
         "wsgi.file_wrapper": FileWrapper,
+        "wsgi.early_hints": unheard,  # each request has its own in this place
         # Not in PEP 3333, but read by Werkzeug and others: the input ends by itself, also when it came in chunks.
         "wsgi.input_terminated": True,
     }
@@ -48,8 +49,8 @@ def base_environ(
 class Request:
     """What is known of a request before its body: the ``template`` of its environ, and what the server has to heed.
 
-    The application gets a copy of the template, with its ``wsgi.input``.  A client that repeats its method and fields
-    keeps the request, which is ``aimed`` at another target then.
+    The application gets a copy of the template, with its ``wsgi.input`` and ``wsgi.early_hints``.  A client that
+    repeats its method and fields keeps the request, which is ``aimed`` at another target then.
     """
 
     __slots__ = ("head_only", "http11", "keep_alive", "target", "template")
@@ -100,6 +101,10 @@ def unquote(path: str) -> str:
         except ValueError:
             decoded.append("%" + part)
     return "".join(decoded)
+
+
+def unheard(headers: Iterable[tuple[str, str]]) -> None:
+    """``wsgi.early_hints`` where there is no client: does nothing."""
 
 
 class FileWrapper:

@@ -19,10 +19,13 @@ from server_core.http.response import (
     CLOSE,
     DATE,
     DROPPED,
+    EARLY_HINTS,
     HEADER_LINES,
     KEEP_ALIVE,
     LAST_CHUNK,
     LENGTH,
+    PLAIN,
+    SERVER,
     STATUS_LINES,
 )
 
@@ -80,7 +83,7 @@ _said: tuple[str, list[tuple[str, str]], bytes, int, bool] = ("", [], b"", -1, F
 
 
 class Response:
-    """One answer, from ``start_response`` to its last byte.
+    """One answer, from ``start_response`` to its last byte.  To be called before it as ``wsgi.early_hints``.
 
     ``status`` and ``headers`` are the application's last word, ``sent`` counts bytes of body.
     """
@@ -175,6 +178,17 @@ class Response:
             raise TypeError(f"write() takes bytes, not {type(data).__name__}")
         if data:
             self._send_block(data, whole=False)
+
+    def __call__(self, headers: Iterable[tuple[str, str]]) -> None:
+        """``wsgi.early_hints``: send these header fields at once, in an interim answer 103 (RFC 8297).
+
+        Does nothing for a client that speaks HTTP/1.0 (RFC 9110, 15.2), and when the answer itself has begun: hints
+        that come too late are no fault.  Raises TypeError and ValueError as ``start_response`` does.
+        """
+        # RFC 9110, 8.6 and 7.6.1: what is said of length and connection is the answer's own.
+        lines = [line for line, kind in map(HEADER_LINES.__getitem__, headers) if kind in (PLAIN, DATE, SERVER)]
+        if lines and self._http11 and not (self._head_sent or self._ended):
+            self._sink.send_part(b"".join((EARLY_HINTS, *lines, b"\r\n")))
 
     # -- what the gateway calls
 

@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from server_core.http.head import FIELD_VALUE, TCHAR
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+#: the status line of an interim answer, which header lines and an empty line follow (RFC 8297)
+EARLY_HINTS = b"HTTP/1.1 103 Early Hints\r\n"
 CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
@@ -21,6 +23,11 @@ PLAIN, LENGTH, DATE, SERVER, ASKS_CLOSE, DROPPED = range(6)
 Line = tuple[bytes, int]
 
 _is_status = re.compile(rf"[2-5][0-9]{{2}}(?: {FIELD_VALUE})?").fullmatch
+# What an application that answers so would need instead.
+_INTERIM = {
+    "101": "a WSGI application cannot change the protocol (PEP 3333), so websockets need an ASGI application",
+    "103": "early hints are sent by environ['wsgi.early_hints']",
+}
 _is_name = re.compile(rf"[{TCHAR}]+").fullmatch
 _is_value = re.compile(FIELD_VALUE).fullmatch
 _is_length = re.compile(r"[0-9]{1,19}").fullmatch
@@ -52,6 +59,8 @@ class _StatusLines(dict[str, bytes]):
         if type(status) is not str:
             raise TypeError(f"a status is a str, not {type(status).__name__}")
         if not _is_status(status):
+            if (instead := _INTERIM.get(status[:3])) is not None:
+                raise ValueError(f"{status!r} is no status of an answer: {instead}")
             raise ValueError(f"{status!r} is no status: three digits from 200 to 599, a space and a reason")
         # RFC 9112, 4: the space is there even when the reason is not.
         line = f"HTTP/1.1 {status}{' ' * (len(status) == 3)}\r\n".encode("latin-1")

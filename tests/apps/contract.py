@@ -158,6 +158,28 @@ def blocks(environ: Environ, start_response: StartResponse, argument: str, query
     yield b"second"
 
 
+def hints(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    """Early hints before an answer of so many bytes, perhaps a gate between them; and once more when it is too late."""
+    send = environ["wsgi.early_hints"]
+    send([("Link", "</style.css>; rel=preload; as=style"), ("X-Hint", environ["RAW_URI"])])
+    if "path" in query:
+        _wait_at(query["path"])
+    for _ in range(int(query.get("more", 0))):
+        send([("X-Hint", "x" * 60_000)])
+    size = int(argument or 5)
+    start_response("200 OK", [TEXT, ("Content-Length", str(size))])
+    if query.get("as") == "stream":
+        return _hinted(send, size)
+    return [BLOCK[:size] if size <= len(BLOCK) else b"".join(_blocks(size))]
+
+
+def _hinted(send: Callable[..., None], size: int) -> Iterator[bytes]:
+    send([("X-Hint", "before the first block")])
+    for block in _blocks(size):
+        yield block
+        send([("X-Hint", "too late")])
+
+
 def nap(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
     time.sleep(int(argument) / 1000)
     return _answer(start_response, f"slept {argument} ms".encode())
@@ -256,6 +278,7 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
             gate,
             busy,
             blocks,
+            hints,
             nap,
             endless,
             cramp,
@@ -274,6 +297,7 @@ def _polite(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
     body = stream.readline() + stream.read(3) + b"".join(stream.readlines()) + stream.read(-1)
     environ["wsgi.errors"].write("")
     environ["wsgi.errors"].flush()
+    environ["wsgi.early_hints"]([("Link", "</style.css>; rel=preload")])
     start_response("200 OK", [TEXT])
     return [b"valid ", body]
 

@@ -168,5 +168,6 @@ def ask(
     log.addHandler(collector)
     response = Response(sink, server_lines(), log, method == "HEAD", bool(minor), keep_alive)
     asked = request(method, target, minor, **options)
-    respond(application, asked, asked.template | {"wsgi.input": body or io.BytesIO()}, response, log)
+    own = {"wsgi.input": body or io.BytesIO(), "wsgi.early_hints": response}
+    respond(application, asked, asked.template | own, response, log)
     return Told(sink, response, collector.records)

@@ -105,6 +105,12 @@ class Wire:
             headers[name.lower()] = value
         return Reply(int(status_line[9:12]), headers, b"", "none")
 
+    def hints(self, count: int) -> list[str]:
+        """Read so many interim answers 103; their fields X-Hint."""
+        heads = [self.head() for _ in range(count)]
+        assert [head.status for head in heads] == [103] * count
+        return [head.headers["x-hint"] for head in heads]
+
     def chunk(self) -> bytes:
         """Read one chunk; b"" for the last."""
         size = int(self.file.readline(), 16)

@@ -110,6 +110,15 @@ class TestRequests:
         assert reply.headers["content-length"] == "100000"
         assert wire.get("/next").reply().text == "hello GET /next"
 
+    @pytest.mark.parametrize("size", [5, 100_000])
+    def test_early_hints_come_before_the_answer_is_made(self, wire: Wire, gates: Callable[[], Gate], size: int):
+        gate = gates()
+        wire.get(f"/hints/{size}?path={gate.path}")
+        assert len(wire.hints(1)) == 1
+        gate.open()
+        assert len(wire.reply().body) == size
+        assert wire.get("/next").reply().text == "hello GET /next"
+
     def test_a_body_that_is_awaited(self, wire: Wire):
         wire.send(request("/echo", "Expect: 100-continue", "Content-Length: 5", method="POST"))
         assert wire.reply().status == 100
