@@ -505,6 +505,13 @@ class Proxy:
         help="The proxies that speak the PROXY protocol: addresses and networks, or * for everyone.  What they say "
         "replaces the address of the peer.",
     )
+    proxy_early_hints: bool = setting(
+        False,
+        boolean(),
+        help="Send early hints of the application (wsgi.early_hints, answers 103) to proxies too: to the peers that "
+        "forwarded_allow_ips names, and on unix sockets.  Leave it off unless the proxy understands them: nginx before "
+        "1.29 takes them for the answer, and its client waits in vain.  Others always get them.",
+    )
 
 
 @dataclass(frozen=True)

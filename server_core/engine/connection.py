@@ -345,6 +345,14 @@ class Connection(Outlet):
             told = (environ, response.status, response.headers, response.sent, time(), ended - started)
             engine.record(exchange_of(told))
 
+    def send_hints(self, data: bytes) -> None:
+        """Send an interim answer, unless a proxy that does not understand it would take it for the whole answer.
+
+        On a unix socket there is nobody but proxies.
+        """
+        if self._engine.proxies.take_hints or (self._address and not self._trusted):
+            self.send_part(data)
+
     # -- ending
 
     def _refuse_body(self, error: ProtocolError) -> None:

@@ -13,10 +13,12 @@ from server_core.settings import Proxy
 
 
 class Proxies:
-    """``exist`` is False when no peer can be one, which spares each new connection the question."""
+    """``exist`` is False when no peer can be one, which spares each new connection the question.  ``take_hints``: they
+    understand interim answers."""
 
     def __init__(self, settings: Proxy, log: Logger) -> None:
         self.protocol = settings.proxy_protocol
+        self.take_hints = settings.proxy_early_hints
         self.exist = bool(settings.forwarded_allow_ips) or self.protocol != "off"
         self._settings = settings
         self._forwarding = Forwarding(settings)

@@ -43,6 +43,9 @@ class Sink(Protocol):
     def send_part(self, data: bytes) -> None:
         """Send now, whatever follows."""
 
+    def send_hints(self, data: bytes) -> None:
+        """The same for an interim answer, which may be left out if the client could misunderstand it."""
+
     def send_file(self, descriptor: int, offset: int, count: int) -> None:
         """Send ``count`` bytes of a file; owns ``descriptor`` from now on."""
 
@@ -182,13 +185,14 @@ class Response:
     def __call__(self, headers: Iterable[tuple[str, str]]) -> None:
         """``wsgi.early_hints``: send these header fields at once, in an interim answer 103 (RFC 8297).
 
-        Does nothing for a client that speaks HTTP/1.0 (RFC 9110, 15.2), and when the answer itself has begun: hints
-        that come too late are no fault.  Raises TypeError and ValueError as ``start_response`` does.
+        Does nothing for a client that speaks HTTP/1.0 (RFC 9110, 15.2) or could misunderstand it, and when the answer
+        itself has begun: hints that come too late are no fault.  Raises TypeError and ValueError as ``start_response``
+        does.
         """
         # RFC 9110, 8.6 and 7.6.1: what is said of length and connection is the answer's own.
         lines = [line for line, kind in map(HEADER_LINES.__getitem__, headers) if kind in (PLAIN, DATE, SERVER)]
         if lines and self._http11 and not (self._head_sent or self._ended):
-            self._sink.send_part(b"".join((EARLY_HINTS, *lines, b"\r\n")))
+            self._sink.send_hints(b"".join((EARLY_HINTS, *lines, b"\r\n")))
 
     # -- what the gateway calls
 

@@ -18,7 +18,8 @@ Application = Callable[..., Any]
 
 @dataclass
 class RecordingSink:
-    """Keeps what is sent, call by call: ("part", data), ("file", data), ("last", data, keep_alive), ("cut",).
+    """Keeps what is sent, call by call: ("part", data), ("hints", data), ("file", data), ("last", data, keep_alive),
+    ("cut",).
 
     With ``patience`` calls the client is gone: each further one raises ClientGone.
     """
@@ -35,6 +36,9 @@ class RecordingSink:
     def send_part(self, data: bytes) -> None:
         assert type(data) is bytes
         self._note("part", data)
+
+    def send_hints(self, data: bytes) -> None:
+        self._note("hints", data)
 
     def send_file(self, descriptor: int, offset: int, count: int) -> None:
         data = os.pread(descriptor, count, offset)

@@ -27,7 +27,7 @@ def hinting(*headers: Any, body: Any = b"hello", status: str = "200 OK") -> Call
 
 def test_they_leave_at_once_before_the_answer():
     told = ask(hinting(STYLE))
-    assert told.events[0] == ("part", HINTS)
+    assert told.events[0] == ("hints", HINTS)
     assert told.events[1][1].startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n")
     assert told.events[1][1].endswith(b"\r\n\r\nhello")
     assert told.keeps_alive
@@ -54,7 +54,7 @@ def test_they_may_be_sent_again_and_again():
 
 @pytest.mark.parametrize("method", ["HEAD", "POST"])
 def test_the_method_does_not_matter(method: str):
-    assert ask(hinting(STYLE), method).events[0] == ("part", HINTS)
+    assert ask(hinting(STYLE), method).events[0] == ("hints", HINTS)
 
 
 def test_a_1_0_client_gets_none():
@@ -69,7 +69,7 @@ def test_no_hints_are_no_answer():
 
 def test_length_and_connection_are_said_by_the_answer_alone():
     told = ask(hinting(("Content-Length", "9"), STYLE, ("Connection", "close"), ("Keep-Alive", "x")))
-    assert told.events[0] == ("part", HINTS)
+    assert told.events[0] == ("hints", HINTS)
     assert told.keeps_alive
 
 
@@ -127,7 +127,7 @@ def test_they_are_left_out_behind_a_failure_too():
 
 def test_an_application_that_fails_after_its_hints_is_a_500():
     told = ask(hinting(STYLE, body=5))
-    assert told.events[0] == ("part", HINTS)
+    assert told.events[0] == ("hints", HINTS)
     assert told.events[1][1].startswith(b"HTTP/1.1 500 ")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -77,6 +78,33 @@ def test_they_come_behind_100_continue(wire: Wire):
 def test_a_1_0_client_gets_none(wire: Wire):
     reply = wire.get("/hints", "Connection: keep-alive", version="1.0").reply()
     assert (reply.status, len(reply.body)) == (200, 5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ((), True),
+        (("--forwarded-allow-ips", "192.0.2.1"), True),
+        (("--forwarded-allow-ips", "127.0.0.1"), False),
+        (("--forwarded-allow-ips", "127.0.0.1", "--proxy-early-hints"), True),
+    ],
+)
+def test_a_proxy_gets_them_when_the_setting_says_that_it_understands_them(
+    start: Callable[..., LiveServer], arguments: tuple[str, ...], sent: bool
+):
+    with Wire(start(*arguments)) as wire:
+        wire.get("/hints")
+        assert wire.head().status == (103 if sent else 200)
+
+
+@pytest.mark.parametrize(("arguments", "sent"), [((), False), (("--proxy-early-hints",), True)])
+def test_whoever_comes_by_a_unix_socket_is_a_proxy(
+    start: Callable[..., LiveServer], tmp_path: Path, arguments: tuple[str, ...], sent: bool
+):
+    command = [sys.executable, "-m", "server_core", "-b", f"unix:{tmp_path}/s"]
+    with Wire(start(*arguments, command=command)) as wire:
+        wire.get("/hints")
+        assert wire.head().status == (103 if sent else 200)
 
 
 def test_the_access_log_has_the_answer_alone(start: Callable[..., LiveServer], tmp_path: Path):

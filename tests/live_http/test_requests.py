@@ -401,7 +401,7 @@ class TestValidator:
         for name, data in VALIDATED.items():
             with Wire(server) as wire:
                 wire.send(data)
-                if b"HTTP/1.1\r\n" in data:
+                if b"HTTP/1.1\r\n" in data and kind == "tcp":
                     assert wire.head().status == 103
                 reply = wire.reply("HEAD" if name == "head" else "GET")
                 assert (name, reply.status) == (name, 200), server.text
