@@ -151,11 +151,16 @@ def gate(environ: Environ, start_response: StartResponse, argument: str, query: 
 
 
 def blocks(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
-    """A block, then the gate, then another block."""
-    start_response("200 OK", [TEXT])
+    """A block, then the gate, then another block, and perhaps once more; also with a length.  With ``unbuffered``
+    no proxy shall keep them."""
+    length = [("Content-Length", query["length"])] if "length" in query else []
+    start_response("200 OK", [TEXT, *length, *([("X-Accel-Buffering", "no")] if "unbuffered" in query else [])])
     yield b"first"
     _wait_at(query["path"])
     yield b"second"
+    if "again" in query:
+        _wait_at(query["again"])
+        yield b"third"
 
 
 def hints(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
@@ -213,6 +218,12 @@ class endless:
     def close(self) -> None:
         with open(self.path, "a") as log:
             log.write("x")
+
+
+def head(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
+    """An answer whose head has so many cookies of 1,000 bytes."""
+    start_response("200 OK", [TEXT, *(("Set-Cookie", f"c{number}={'x' * 1000}") for number in range(int(argument)))])
+    return [b"a large head"]
 
 
 def fail(environ: Environ, start_response: StartResponse, argument: str, query: dict[str, str]) -> Iterable[bytes]:
@@ -279,6 +290,7 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
             busy,
             blocks,
             hints,
+            head,
             nap,
             endless,
             cramp,
@@ -290,6 +302,9 @@ PAGES: dict[str, Callable[..., Iterable[bytes]]] = {
         ),
     )
 }
+
+
+PAGES |= {"events": blocks, "upload": digest}  # the paths for which a proxy has lines of its own
 
 
 def _polite(environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
