@@ -29,6 +29,13 @@ class Websocket(Wire):
 
     def __init__(self, site: Site, target: str = "/") -> None:
         super().__init__(site.nginx)  # type: ignore[arg-type]
+        try:
+            self._shake_hands(target)
+        except BaseException:
+            self.close()
+            raise
+
+    def _shake_hands(self, target: str) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
         self.get(
             target,
@@ -38,7 +45,7 @@ class Websocket(Wire):
             f"Sec-WebSocket-Key: {key}",
         )
         reply = self.head()
-        assert reply.status == 101, site.server.text
+        assert reply.status == 101
         accepted = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
         assert base64.b64decode(reply.headers["sec-websocket-accept"]) == accepted
 
