@@ -19,6 +19,7 @@ from server_core.arbiter.autoreload import Autoreload
 from server_core.arbiter.boot import Boot, Failure
 from server_core.arbiter.children import Generation, describe_status
 from server_core.arbiter.reports import Reports
+from server_core.certificates import read_all
 from server_core.config.layers import Resolved
 from server_core.errors import AppLoadError, BootError, ConfigError
 from server_core.gateway import static
@@ -39,7 +40,7 @@ from server_core.reload.standin import stand_in
 from server_core.reload.watch import Wanted, Watch, wanted
 from server_core.scoreboard import Scoreboard
 from server_core.settings import Settings
-from server_core.tls import context_of
+from server_core.tls import judge
 from server_core.workers import find_worker_class
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Server:
         if settings.paths.static and settings.paths.static_mounts:
             static.require(self.origins["static_mounts"])
         if settings.tls.has_files:
-            context_of(settings.tls, self.origins)
+            judge(settings.tls, self.origins, read_all(settings.tls, self.origins))
         self._adhoc: Adhoc | None = None
         if settings.tls.is_adhoc:
             from server_core import adhoc

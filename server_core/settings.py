@@ -29,6 +29,7 @@ from server_core.config.values import (
     pairs,
     path,
     pattern,
+    secret,
     size,
     text,
     without_arguments,
@@ -413,7 +414,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Tls:
-    """Encryption: with a certificate all addresses speak https, TLS 1.2 and newer.
+    """Encryption: with a certificate all addresses speak https, TLS 1.2 and newer.  They offer http/1.1 by ALPN.
 
     The files are read at the start and at each reload (HUP), so a renewed certificate needs no new start, and they are
     read before `user` is taken on: the key may belong to root alone."""
@@ -434,7 +435,26 @@ class Tls:
         optional(path()),
         flags=("--keyfile", "--key"),
         default_text="`certfile`, which then holds the key too",
-        help="The file with the key of the certificate, in PEM form and not encrypted.",
+        help="The file with the key of the certificate, in PEM form.",
+    )
+    keyfile_password: str | None = setting(
+        None,
+        optional(secret(1024)),
+        default_text="none: the key is not encrypted",
+        help="The password of an encrypted key.  Give it as SERVE_KEYFILE_PASSWORD in the environment rather than on "
+        "the command line, which all users of the machine can read.  No message and no list shows it.",
+    )
+    ssl_minimum_version: str = setting(
+        "TLSv1.2",
+        choice("TLSv1.2", "TLSv1.3"),
+        help="The oldest version of TLS that a client may speak.  TLSv1.3 shuts out what was made before 2018.",
+    )
+    ciphers: str = setting(
+        "ECDHE+AESGCM:ECDHE+CHACHA20",
+        text("list of ciphers", "CIPHERS"),
+        help="The ciphers for clients that speak TLS 1.2, as a list of OpenSSL.  The default are those that have "
+        "forward secrecy and no known weakness.  TLS 1.3 has ciphers of its own, which are all good, and takes none "
+        "from here.",
     )
 
     @property

@@ -1,4 +1,4 @@
-"""Makes the TLS context of a certificate and its key, and says what is wrong with them; knows no connection.
+"""Makes the TLS contexts of certificates and their keys, and says why one cannot be used; knows no connection.
 
 ``ssl`` is imported when a context is made and not before: it costs every process 4 MB, whether it speaks TLS or not.
 """
@@ -7,93 +7,120 @@ from __future__ import annotations
 
 import os
 import re
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from server_core.errors import ConfigError
+from server_core.certificates import Material, Pair
+from server_core.errors import ConfigError, StartError
 from server_core.settings import Tls
 
 if TYPE_CHECKING:
     import ssl
 
-# What PEM (RFC 7468) calls the two; OpenSSL's own, older names are still in use.
-_has_certificate = re.compile(rb"^-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----", re.MULTILINE).search
-_has_key = re.compile(rb"^-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----", re.MULTILINE).search
+#: files in it are in memory (Linux): no key of ours is written to a disk
+_MEMORY = "/dev/shm"
+#: what a list of ciphers has besides ciphers: rules that take some away or put them in order
+_RULES = ("!", "-", "+", "@")
 
 
-def context_of(settings: Tls, origins: Mapping[str, str], pem: bytes = b"") -> ssl.SSLContext:
-    """The context of all connections: TLS 1.2 and newer, and no renegotiation, which only attackers ask for.
+def judge(settings: Tls, origins: Mapping[str, str], material: Material) -> None:
+    """Raise ConfigError with one sentence about what cannot be used."""
+    _judge_ciphers(settings.ciphers, origins["ciphers"])
+    if material.default is not None:
+        context_of(material.default, settings, origins)
 
-    ``pem`` are the certificate and the key that the server has made for itself, else the files of ``settings`` count;
-    ``origins`` tell who has named these.
+
+def _judge_ciphers(ciphers: str, origin: str) -> None:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # One by one: OpenSSL passes over what it does not know, if only it knows anything in the list.
+    parts = [part for part in re.split("[:, ]+", ciphers) if part and part[0] not in _RULES]
+    for part in parts:
+        try:
+            context.set_ciphers(f"{part}:@SECLEVEL=0")
+        except ssl.SSLError:
+            raise ConfigError(
+                f"ciphers: {ciphers!r} ({origin}) names {part!r}, which is no cipher for TLS 1.2 that OpenSSL has "
+                "here: openssl ciphers -v lists them."
+            )
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(ciphers)
+    except ssl.SSLError:
+        raise ConfigError(f"ciphers: {ciphers!r} ({origin}) leaves no cipher: name some that are strong enough.")
+
+
+def context_of(pair: Pair, settings: Tls, origins: Mapping[str, str]) -> ssl.SSLContext:
+    """The context of a certificate; ``origins`` tell who has said what, and ``judge`` has seen the settings.
 
     One for all workers that are forked from here: they share the keys of session tickets, so that a client resumes its
-    session with any of them.  Raises ConfigError with one sentence about what is wrong with the files.
+    session with any of them.  Raises ConfigError with one sentence about what cannot be used.
     """
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    if pem:
-        _load_from_memory(context, pem)
-    else:
-        _load_from_files(context, settings, origins)
+    context.minimum_version = ssl.TLSVersion[settings.ssl_minimum_version.replace(".", "_")]
+    context.options |= ssl.OP_NO_RENEGOTIATION  # which only attackers ask for
+    context.set_ciphers(settings.ciphers)
+    # Who offers other protocols alone is served nevertheless, although RFC 7301 (3.2) wants it refused: Python cannot,
+    # and such a client hangs up by itself when it sees that none of them was chosen.
+    context.set_alpn_protocols(["http/1.1"])
+    _load(context, pair, settings, origins)
     return context
 
 
-def _load_from_memory(context: ssl.SSLContext, pem: bytes) -> None:
-    import tempfile  # not before it is needed: it brings a megabyte of other modules
-
-    with tempfile.NamedTemporaryFile(prefix="prefork-serve-") as file:  # of mode 600: OpenSSL reads nothing but files
-        file.write(pem)
-        file.flush()
-        context.load_cert_chain(file.name)
-
-
-def _load_from_files(context: ssl.SSLContext, settings: Tls, origins: Mapping[str, str]) -> None:
+def _load(context: ssl.SSLContext, pair: Pair, settings: Tls, origins: Mapping[str, str]) -> None:
     import ssl
 
-    certfile, keyfile = settings.certfile, settings.keyfile
-    assert certfile is not None
-    where = f"{certfile!r} ({origins['certfile']})"
-    held = _read("certfile", certfile, origins["certfile"])
-    if not _has_certificate(held):
-        raise ConfigError(
-            f"certfile: {where} holds no certificate: it has to be in PEM form, which begins with "
-            "-----BEGIN CERTIFICATE-----."
-        )
-    key_name, key_where = "certfile", where
-    if keyfile is not None:
-        key_name, key_where = "keyfile", f"{keyfile!r} ({origins['keyfile']})"
-        held = _read("keyfile", keyfile, origins["keyfile"])
-    if not _has_key(held):
-        remedy = "name the file of the key too (keyfile)" if key_name == "certfile" else "it has to be in PEM form"
-        raise ConfigError(f"{key_name}: {key_where} holds no private key: {remedy}.")
+    certificate, key, holds_key = pair.certificate, pair.key, pair.holds_key
+    asked = False
 
-    def ask_nobody() -> bytes:
-        raise ConfigError(
-            f"{key_name}: the key in {key_where} is encrypted: give one that is not (openssl pkey -in KEY -out PLAIN), "
-            "in a file that nobody else may read."
-        )
+    def password() -> bytes:
+        nonlocal asked
+        asked = True
+        if settings.keyfile_password is None:
+            raise ConfigError(
+                f"{holds_key.setting}: the key in {holds_key.where} is encrypted: set SERVE_KEYFILE_PASSWORD in the "
+                "environment (keyfile_password), or give one that is not (openssl pkey -in KEY -out PLAIN), in a file "
+                "that nobody else may read."
+            )
+        return settings.keyfile_password.encode("utf-8", "surrogateescape")
 
     try:
-        context.load_cert_chain(certfile, keyfile, ask_nobody)
+        with ExitStack() as files:
+            certfile = files.enter_context(_as_file(certificate.data))
+            keyfile = files.enter_context(_as_file(key.data)) if key is not None else None
+            context.load_cert_chain(certfile, keyfile, password)
     except ssl.SSLError as error:
         reason = error.reason or ""
         if "MISMATCH" in reason or reason == "NO_CERTIFICATE_ASSIGNED":  # the latter for keys of two kinds
-            raise ConfigError(f"{key_name}: the key in {key_where} is not that of the certificate in {where}.")
-        both = where if keyfile is None else f"{where} with keyfile {key_where}"
+            raise ConfigError(
+                f"{holds_key.setting}: the key in {holds_key.where} is not that of the certificate in "
+                f"{certificate.where}."
+            )
+        if asked:
+            raise ConfigError(
+                f"{holds_key.setting}: the key in {holds_key.where} cannot be decrypted: keyfile_password "
+                f"({origins['keyfile_password']}) is not its password, or the file is damaged."
+            )
+        both = certificate.where if key is None else f"{certificate.where} with {key.setting} {key.where}"
         why = f"OpenSSL says {reason.replace('_', ' ').lower()!r}" if reason else "what is between its lines is damaged"
-        raise ConfigError(f"certfile: {both} cannot be used: {why}.")
-
-
-def _read(setting: str, path: str, origin: str) -> bytes:
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # OpenSSL reads it once more: a pipe would be empty then
-            raise ConfigError(f"{setting}: {path!r} ({origin}) is no file.")
-        with open(path, "rb") as file:
-            return file.read()
+        raise ConfigError(f"{certificate.setting}: {both} cannot be used: {why}.")
     except OSError as error:
-        raise ConfigError(f"{setting}: cannot read {path!r} ({origin}): {error.strerror}.")
+        raise StartError(
+            f"{certificate.setting}: {certificate.where} cannot be handed to OpenSSL, which reads nothing but files, "
+            f"because no temporary file can be made: {error.strerror}"
+        )
+
+
+@contextmanager
+def _as_file(data: bytes) -> Iterator[str]:
+    """The name of a file that holds ``data``, which nobody else may read."""
+    import tempfile  # not before it is needed: it brings a megabyte of other modules
+
+    memory = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else None
+    with tempfile.NamedTemporaryFile(prefix="prefork-serve-", dir=memory) as file:
+        file.write(data)
+        file.flush()
+        yield file.name

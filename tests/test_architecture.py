@@ -54,6 +54,7 @@ server_core.signals
 server_core.scoreboard
 server_core.holders
 server_core.listeners
+server_core.certificates
 server_core.tls
 server_core.adhoc
 server_core.logs

@@ -21,6 +21,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from server_core.arbiter.boot import Boot, receive_boot, receive_fork
+from server_core.certificates import read_all
 from server_core.errors import AppLoadError, ServeError, StartError
 from server_core.gateway.leftovers import Leftovers
 from server_core.gateway.loader import Loaded, describe
@@ -90,7 +91,9 @@ class ForkServer:
             if not is_foreign(name):
                 self._worker_class = load_worker_class(name)
             if boot.pem or boot.settings.tls.has_files:
-                self._tls = context_of(boot.settings.tls, boot.origins, boot.pem)
+                material = read_all(boot.settings.tls, boot.origins, boot.pem)
+                assert material.default is not None
+                self._tls = context_of(material.default, boot.settings.tls, boot.origins)
             # A rotation may have taken the logs away, from where only root can make new ones.
             prepare_files(boot.settings.logs, boot.account, boot.origins)
             drop_privileges(boot.account, boot.settings.process.umask)

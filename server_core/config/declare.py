@@ -56,6 +56,6 @@ def setting(
     if callable(default):
         result: Any = field(default_factory=lambda: default()[0], metadata=metadata)
     else:
-        result = field(default=kind.parse(default), metadata=metadata)
+        result = field(default=kind.parse(default), metadata=metadata, repr=not kind.secret)
     typed: T = result
     return typed

@@ -42,7 +42,10 @@ FOREIGN: Mapping[str, str] = {
     "--reload-dir": "write --reload-include DIRECTORY/",
     "--root-path": "write --script-name PATH",
     "--ssl-certfile": "write --certfile FILE",
+    "--ssl-ciphers": "write --ciphers LIST",
     "--ssl-keyfile": "write --keyfile FILE",
+    "--ssl-keyfile-password": "set SERVE_KEYFILE_PASSWORD in the environment",
+    "--ssl-version": "write --ssl-minimum-version TLSv1.2 or TLSv1.3",
     "--uds": "write --bind unix:PATH",
     "--unix-socket": "write --bind unix:PATH",
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 from server_core.config.rules import RULES
 from server_core.config.schema import SECTIONS, SETTINGS, Setting, no_such_setting
-from server_core.config.values import quote
+from server_core.config.values import HIDDEN, quote
 from server_core.errors import ConfigError
 from server_core.settings import Settings
 
@@ -106,6 +106,8 @@ def _judge(setting: Setting, given: Given) -> object:
     except ValueError as wrong:
         value = given.value
         shown = quote(tuple(value) if setting.kind.many and isinstance(value, list) else value)
+        if setting.kind.secret:
+            shown = HIDDEN
         raise ConfigError(f"{setting.name}: {shown} ({given.origin}) {wrong}.")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from server_core.config.layers import Resolved
 from server_core.config.schema import SECTIONS, SETTINGS, Section, Setting
+from server_core.config.values import HIDDEN
 
 _HEAD = """\
 # Settings
@@ -95,4 +96,6 @@ def show_config(resolved: Resolved) -> str:
 
 def _shown(setting: Setting, resolved: Resolved) -> str:
     value: Any = getattr(getattr(resolved.settings, setting.section), setting.name)
+    if setting.kind.secret and value:
+        return HIDDEN
     return setting.kind.show(setting.mask(value) if setting.mask else value) or "(none)"

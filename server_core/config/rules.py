@@ -152,17 +152,31 @@ def a_certificate_of_its_own_is_for_development(settings: Settings, origins: dic
 def a_key_needs_its_certificate(settings: Settings, origins: dict[str, str]) -> Settings:
     """A key for no certificate, or for one that the server makes itself, would do nothing."""
     tls = settings.tls
-    if tls.keyfile is None or not (tls.certfile is None or tls.is_adhoc):
-        return settings
     if tls.is_adhoc:
-        raise ConfigError(
-            f"keyfile is given ({origins['keyfile']}) but certfile is adhoc ({origins['certfile']}), which has a key "
-            "of its own: leave keyfile out, or name the file of its certificate."
-        )
+        for name in ("keyfile", "keyfile_password"):
+            if getattr(tls, name) is not None:
+                raise ConfigError(
+                    f"{name} is given ({origins[name]}) but certfile is adhoc ({origins['certfile']}), which has a key "
+                    f"of its own: leave {name} out, or name the file of its certificate."
+                )
+    if tls.keyfile is None or tls.certfile is not None:
+        return settings
     raise ConfigError(
         f"keyfile is given ({origins['keyfile']}) but certfile is not ({origins['certfile']}): name the file of its "
         "certificate too."
     )
+
+
+def what_is_about_certificates_needs_one(settings: Settings, origins: dict[str, str]) -> Settings:
+    """Without TLS these would do nothing, and somebody relies on them."""
+    if settings.tls.certfile is None:
+        for name in ("keyfile_password",):
+            if getattr(settings.tls, name) != SETTINGS[name].default()[0]:
+                raise ConfigError(
+                    f"{name} is given ({origins[name]}) but certfile is not ({origins['certfile']}): without a "
+                    "certificate the server does not speak TLS; name its file, or leave the setting out."
+                )
+    return settings
 
 
 Rule = Callable[[Settings, dict[str, str]], Settings]
@@ -178,4 +192,5 @@ RULES: tuple[Rule, ...] = (
     a_pid_file_is_no_port,
     a_certificate_of_its_own_is_for_development,
     a_key_needs_its_certificate,
+    what_is_about_certificates_needs_one,
 )

@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+HIDDEN = "***"
+"""Stands for a secret wherever values are shown."""
+
 EVERYONE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
 """What ``*`` means in a list of networks."""
 
@@ -33,7 +36,7 @@ class Kind(Generic[T]):
     ``name`` describes it in the manual, ``metavar`` stands for a value on the command line.  ``parse`` takes text from
     a command line, variable or file as well as native values of Python and TOML, and raises ValueError.  ``show`` is
     its inverse: ``parse(show(value)) == value``.  ``many`` kinds are tuples and their option may be repeated;
-    ``toggle`` kinds are drawn as a pair of options, on and off.
+    ``toggle`` kinds are drawn as a pair of options, on and off; values of ``secret`` kinds are never shown to anybody.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Kind(Generic[T]):
     show: Callable[[T], str]
     many: bool = False
     toggle: bool = False
+    secret: bool = False
 
 
 def quote(value: object) -> str:
@@ -94,12 +98,30 @@ def pattern() -> Kind[str]:
     return Kind("pattern", "PATTERN", parse, str)
 
 
-def choice(*words: str) -> Kind[str]:
-    """One of some words; capitals do not matter."""
+def secret(longest: int) -> Kind[str]:
+    """Text that nobody may see, taken as it stands, of up to ``longest`` bytes in UTF-8."""
 
     def parse(raw: object) -> str:
-        if isinstance(raw, str) and raw.strip().lower() in words:
-            return raw.strip().lower()
+        if not isinstance(raw, str):
+            raise ValueError("is not text")
+        if len(raw.encode("utf-8", "surrogateescape")) > longest:
+            raise ValueError(f"is longer than {longest} bytes")
+        return raw
+
+    return Kind("text, which is never shown", "TEXT", parse, str, secret=True)
+
+
+def choice(*words: str, numbered: bool = False) -> Kind[str]:
+    """One of some words; capitals do not matter.  If they are ``numbered``, from 0, a number stands for its word."""
+    spelt = {word.lower(): word for word in words}
+    if numbered:
+        spelt |= {str(number): word for number, word in enumerate(words)}
+
+    def parse(raw: object) -> str:
+        if isinstance(raw, int) and not isinstance(raw, bool) and numbered:
+            raw = str(int(raw))  # a number with a name, as those of Python's ssl, is spelt by its name
+        if isinstance(raw, str) and raw.strip().lower() in spelt:
+            return spelt[raw.strip().lower()]
         raise ValueError(f"is none of {', '.join(words)}")
 
     return Kind(f"one of {', '.join(words)}", "|".join(words) if len(words) <= 5 else "WORD", parse, str)
@@ -413,4 +435,7 @@ def optional(kind: Kind[T]) -> Kind[T | None]:
             return None
         return kind.parse(raw)
 
-    return Kind(kind.name, kind.metavar, parse, lambda value: "" if value is None else kind.show(value), kind.many)
+    def show(value: T | None) -> str:
+        return "" if value is None else kind.show(value)
+
+    return Kind(kind.name, kind.metavar, parse, show, kind.many, secret=kind.secret)

@@ -215,8 +215,22 @@ class TestRefusals:
         "certificate in 'good.crt' (--certfile).",
         "--certfile good.crt --keyfile rsa.key": "keyfile: the key in 'rsa.key' (--keyfile) is not that of the "
         "certificate in 'good.crt' (--certfile).",
-        "--cert good.crt --key secret.key": "keyfile: the key in 'secret.key' (--keyfile) is encrypted: give one that "
-        "is not (openssl pkey -in KEY -out PLAIN), in a file that nobody else may read.",
+        "--cert good.crt --key secret.key": "keyfile: the key in 'secret.key' (--keyfile) is encrypted: set "
+        "SERVE_KEYFILE_PASSWORD in the environment (keyfile_password), or give one that is not (openssl pkey -in KEY "
+        "-out PLAIN), in a file that nobody else may read.",
+        "--cert secret.crt --key secret.key --keyfile-password wrong": "keyfile: the key in 'secret.key' (--keyfile) "
+        "cannot be decrypted: keyfile_password (--keyfile-password) is not its password, or the file is damaged.",
+        f"--cert secret.crt --key secret.key --keyfile-password {'x' * 1025}": "keyfile_password: *** "
+        "(--keyfile-password) is longer than 1024 bytes.",
+        "--cert good.crt --key good.key --ciphers ECDHE+AESGMC:ECDHE+CHACHA20": "ciphers: "
+        "'ECDHE+AESGMC:ECDHE+CHACHA20' (--ciphers) names 'ECDHE+AESGMC', which is no cipher for TLS 1.2 that OpenSSL "
+        "has here: openssl ciphers -v lists them.",
+        "--cert good.crt --key good.key --ciphers AESGCM:!AES": "ciphers: 'AESGCM:!AES' (--ciphers) leaves no cipher: "
+        "name some that are strong enough.",
+        "--cert good.crt --key good.key --ssl-minimum-version TLSv1.1": 'ssl_minimum_version: "TLSv1.1" '
+        "(--ssl-minimum-version) is none of TLSv1.2, TLSv1.3.",
+        "--keyfile-password x": "keyfile_password is given (--keyfile-password) but certfile is not "
+        "(default): without a certificate the server does not speak TLS; name its file, or leave the setting out.",
         "--cert spoilt.pem": "certfile: 'spoilt.pem' (--certfile) cannot be used: what is between its lines is "
         "damaged.",
         "--cert spoilt.crt --key good.key": "certfile: 'spoilt.crt' (--certfile) with keyfile 'good.key' (--keyfile) "
@@ -228,6 +242,9 @@ class TestRefusals:
         "development.",
         "--cert adhoc --key good.key --profile development": "keyfile is given (--keyfile) but certfile is adhoc "
         "(--certfile), which has a key of its own: leave keyfile out, or name the file of its certificate.",
+        "--cert adhoc --keyfile-password x --profile development": "keyfile_password is given (--keyfile-password) "
+        "but certfile is adhoc (--certfile), which has a key of its own: leave keyfile_password out, or name the file "
+        "of its certificate.",
     }
 
     @pytest.mark.parametrize("case", CASES)

@@ -1,0 +1,90 @@
+"""Reads the files of certificates and keys, and says what they are not; whether they can be used, ``tls`` knows."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from server_core.errors import ConfigError
+from server_core.settings import Tls
+
+# What PEM (RFC 7468) calls the two; OpenSSL's own, older names are still in use.
+_has_certificate = re.compile(rb"^-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----", re.MULTILINE).search
+_has_key = re.compile(rb"^-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----", re.MULTILINE).search
+
+
+class Piece(NamedTuple):
+    """What a file held when it was read, and who has named it: the ``setting``, and where that is from."""
+
+    setting: str
+    path: str
+    origin: str
+    data: bytes
+
+    @property
+    def where(self) -> str:
+        """For messages."""
+        return f"{self.path!r} ({self.origin})"
+
+
+class Pair(NamedTuple):
+    """A certificate with those that vouch for it, and its key, if that is not in the same file."""
+
+    certificate: Piece
+    key: Piece | None
+
+    @property
+    def holds_key(self) -> Piece:
+        """The file in which the key is."""
+        return self.key or self.certificate
+
+
+class Material(NamedTuple):
+    """All that has to be read before the processes that speak TLS may not read it any more."""
+
+    default: Pair | None
+
+
+def read_all(settings: Tls, origins: Mapping[str, str], adhoc: bytes = b"") -> Material:
+    """Read the files that the settings name.  ``adhoc`` is the certificate that the server has made for itself, with
+    its key; b"" while it has none.
+
+    Raises ConfigError with one sentence for a file that cannot be read, or holds something else.
+    """
+    assert settings.certfile is not None
+    default = None
+    if settings.has_files:
+        default = _pair("certfile", settings.certfile, "keyfile", settings.keyfile, origins)
+    elif adhoc:
+        default = Pair(Piece("certfile", settings.certfile, origins["certfile"], adhoc), None)
+    return Material(default)
+
+
+def _pair(setting: str, path: str, key_setting: str, key_path: str | None, origins: Mapping[str, str]) -> Pair:
+    certificate = _read(setting, path, origins)
+    if not _has_certificate(certificate.data):
+        raise ConfigError(
+            f"{setting}: {certificate.where} holds no certificate: it has to be in PEM form, which begins with "
+            "-----BEGIN CERTIFICATE-----."
+        )
+    pair = Pair(certificate, None if key_path is None else _read(key_setting, key_path, origins))
+    if not _has_key(pair.holds_key.data):
+        remedy = "it has to be in PEM form" if pair.key else "name the file of the key too (keyfile)"
+        raise ConfigError(f"{pair.holds_key.setting}: {pair.holds_key.where} holds no private key: {remedy}.")
+    return pair
+
+
+def _read(setting: str, path: str, origins: Mapping[str, str]) -> Piece:
+    origin = origins[setting]
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # which waits for nobody at a pipe
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigError(f"{setting}: {path!r} ({origin}) is no file.")
+            return Piece(setting, path, origin, file.read())
+    except IsADirectoryError:
+        raise ConfigError(f"{setting}: {path!r} ({origin}) is no file.")
+    except OSError as error:
+        raise ConfigError(f"{setting}: cannot read {path!r} ({origin}): {error.strerror}.")
