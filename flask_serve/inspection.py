@@ -35,8 +35,9 @@ def inspect(app: Any, settings: Settings) -> Iterator[Finding]:
             "SECRET_KEY can be guessed, and with it every session can be forged: set a long random one, such as "
             "python -c 'import secrets; print(secrets.token_hex())' makes.",
         )
-    speaks_tls = settings.tls.scheme == "https"
-    if app.config.get("PREFERRED_URL_SCHEME") == "https" and not (speaks_tls or settings.proxy.forwarded_allow_ips):
+    if app.config.get("PREFERRED_URL_SCHEME") == "https" and not (
+        settings.speaks_tls or settings.proxy.forwarded_allow_ips
+    ):
         yield Finding(
             "serve.W007",
             "PREFERRED_URL_SCHEME is https, but no proxy is trusted to say that a request came by it, so URLs made "

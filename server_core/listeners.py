@@ -7,12 +7,15 @@ import os
 import socket
 import stat
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from server_core.config.bindings import Binding
 from server_core.errors import StartError
 from server_core.holders import Holder, holder_of_path, holder_of_port
 from server_core.process import require_writable
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 #: how much of an answer the kernel takes that it cannot send yet
 UNSENT_BYTES = 256 * 1024
@@ -21,11 +24,13 @@ NEXT_PORTS = 100
 
 
 class Listener(NamedTuple):
-    """A bound socket with the binding that it was made of; ``scheme`` is "https" when TLS is spoken on it."""
+    """A bound socket with the binding that it was made of; ``scheme`` is "https" when TLS is spoken on it, and ``tls``
+    is then, in a worker, the context of its connections, ready for use."""
 
     socket: socket.socket
     binding: Binding
     scheme: str = "http"
+    tls: SSLContext | None = None
 
     @property
     def url(self) -> str:

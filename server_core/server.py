@@ -149,7 +149,7 @@ class Server:
         sockets = self.settings.sockets
         for binding in sockets.bind:
             owner = (self.account.user, self.account.group)
-            scheme = self.settings.tls.scheme
+            scheme = self.settings.scheme_of(binding)
             listeners.append(
                 open_listener(binding, self.origins["bind"], sockets.backlog, sockets.socket_mode, owner, scheme)
             )

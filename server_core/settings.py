@@ -171,8 +171,9 @@ class Sockets:
         help="The address to listen on: 127.0.0.1:8000, [::1]:8000, unix:/run/app.sock, unix:@name (Linux, a name "
         "without a file) or fd://3 (a socket inherited from the process manager).  A host without a port means port "
         "8000, a port alone means 127.0.0.1, a colon and a port mean all IPv4 addresses of the machine.  Port 0 lets "
-        "the machine choose a free one.  Give several to listen on all of them.  The variable PORT, which "
-        "platforms set, means that port on all IPv4 addresses.",
+        "the machine choose a free one.  Give several to listen on all of them.  With certfile they speak https; one "
+        "that begins with http:// or https:// says so itself, and without a port means 80 or 443.  The variable PORT, "
+        "which platforms set, means that port on all IPv4 addresses.",
     )
     backlog: int = setting(
         2048,
@@ -414,7 +415,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Tls:
-    """Encryption: with a certificate all addresses speak https, TLS 1.2 and newer.  They offer http/1.1 by ALPN.
+    """Encryption: with a certificate all addresses speak https, TLS 1.2 and newer, but for those of `bind` that begin
+    with http://.  They offer http/1.1 by ALPN.
 
     The files are read at the start and at each reload (HUP), so a renewed certificate needs no new start, and they are
     read before `user` is taken on: the key may belong to root alone."""
@@ -469,7 +471,7 @@ class Tls:
 
     @property
     def scheme(self) -> str:
-        """That of the URLs under which the server is reached."""
+        """That of addresses that do not say it themselves."""
         return "http" if self.certfile is None else "https"
 
 
@@ -743,3 +745,12 @@ class Settings:
     process: Process = field(default_factory=Process)
     logs: Logs = field(default_factory=Logs)
     development: Development = field(default_factory=Development)
+
+    def scheme_of(self, binding: Binding) -> str:
+        """What is spoken on an address: "http", or "https" for HTTP by TLS."""
+        return binding.scheme or self.tls.scheme
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Is TLS spoken on any address?"""
+        return any(self.scheme_of(binding) == "https" for binding in self.sockets.bind)

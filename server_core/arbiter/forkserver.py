@@ -37,6 +37,8 @@ from server_core.workers.post import Post, bring_in, report
 if TYPE_CHECKING:
     from ssl import SSLContext
 
+    from server_core.config.bindings import Binding
+
 #: how much later than boot_timeout an import ends itself
 ALARM_SECONDS = 1.0
 
@@ -211,17 +213,18 @@ class ForkServer:
             settings=boot.settings,
             spec=boot.spec,
             loaded=self._loaded,
-            listeners=[
-                Listener(adopt(descriptor), binding, boot.settings.tls.scheme) for descriptor, binding in boot.listeners
-            ],
+            listeners=[self._listener(descriptor, binding) for descriptor, binding in boot.listeners],
             scoreboard=Scoreboard(*boot.scoreboard),
             log=self._log,
             reports=reports,
             lifeline=boot.lifeline,
             worker_class=self._worker_class,
-            tls=self._tls,
         )
         return post.work()
+
+    def _listener(self, descriptor: int, binding: Binding) -> Listener:
+        scheme = self._boot.settings.scheme_of(binding)
+        return Listener(adopt(descriptor), binding, scheme, self._tls if scheme == "https" else None)
 
     def _reap(self) -> None:
         """Tell the arbiter who has died and how.  Children of the application's import are reaped without a word."""

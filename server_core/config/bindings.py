@@ -10,7 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-DEFAULT_PORT = 8000
+#: of an address that names none, by what it says of itself
+DEFAULT_PORTS = {"": 8000, "http": 80, "https": 443}
 
 _EXAMPLES = "write 127.0.0.1:8000, [::1]:8000, unix:/run/app.sock or fd://3"
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
@@ -23,7 +24,8 @@ class Binding:
 
     ``kind`` tells which of the other fields count: ``host`` and ``port`` for "tcp" (port 0 lets the machine choose),
     ``path`` for "unix" (a leading ``@`` means a name in Linux's abstract namespace, not a file), ``fd`` for "fd" (a
-    socket that was inherited open, as systemd hands them down).  ``str()`` gives the canonical spelling.
+    socket that was inherited open, as systemd hands them down).  ``scheme`` is "http" or "https" if the address says so
+    itself, else "".  ``str()`` gives the canonical spelling.
     """
 
     kind: Literal["tcp", "unix", "fd"]
@@ -31,6 +33,7 @@ class Binding:
     port: int = 0
     path: str = ""
     fd: int = -1
+    scheme: str = ""
 
     @property
     def is_abstract(self) -> bool:
@@ -38,27 +41,34 @@ class Binding:
         return self.path.startswith("@")
 
     def __str__(self) -> str:
+        begin = f"{self.scheme}://" if self.scheme else ""
         if self.kind == "unix":
-            return f"unix:{self.path}"
+            return f"{begin}unix:{self.path}"
         if self.kind == "fd":
-            return f"fd://{self.fd}"
+            return f"{begin}fd://{self.fd}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        return f"{begin}{host}:{self.port}"
 
 
 def parse_binding(text: str) -> Binding:
     """Read one address; raises ValueError with a phrase that completes "such a text ..."."""
-    text = text.strip()
+    text, scheme = text.strip(), ""
+    for each in ("http", "https"):
+        if text.startswith(f"{each}://"):
+            text, scheme = text.removeprefix(f"{each}://"), each
+            break
     if text.startswith("unix:"):
-        return Binding("unix", path=_unix_path(text.removeprefix("unix:")))
+        return Binding("unix", path=_unix_path(text.removeprefix("unix:")), scheme=scheme)
     if text.startswith("fd://"):
         number = text.removeprefix("fd://")
         # More digits than these are no descriptor on any system, and int() of a very long text is slow.
         if not _ONLY_DIGITS.fullmatch(number) or len(number) > 9:
             raise ValueError("has no descriptor number after fd://: write fd://3")
-        return Binding("fd", fd=int(number))
-    host, port = _split_port(text.removeprefix("tcp://"))
-    return Binding("tcp", host=host, port=port)
+        return Binding("fd", fd=int(number), scheme=scheme)
+    if scheme:
+        text = text.removesuffix("/")  # of a URL that was copied
+    host, port = _split_port(text.removeprefix("tcp://"), DEFAULT_PORTS[scheme])
+    return Binding("tcp", host=host, port=port, scheme=scheme)
 
 
 def _unix_path(written: str) -> str:
@@ -69,18 +79,18 @@ def _unix_path(written: str) -> str:
     return path
 
 
-def _split_port(text: str) -> tuple[str, int]:
+def _split_port(text: str, default: int) -> tuple[str, int]:
     if _ONLY_DIGITS.fullmatch(text):
         return "127.0.0.1", _port(text)
     if text.startswith("["):
         host, bracket, rest = text[1:].partition("]")
         if not bracket or (rest and not rest.startswith(":")):
             raise ValueError(f"is not an address: {_EXAMPLES}")
-        return _ipv6(host), _port(rest[1:]) if rest else DEFAULT_PORT
+        return _ipv6(host), _port(rest[1:]) if rest else default
     if text.count(":") > 1:
         raise ValueError("has more than one colon: an IPv6 address is written in brackets, [::1]:8000")
     host, colon, port = text.partition(":")
-    return _host(host, empty_is_all=bool(colon)), _port(port) if colon else DEFAULT_PORT
+    return _host(host, empty_is_all=bool(colon)), _port(port) if colon else default
 
 
 def _port(text: str) -> int:

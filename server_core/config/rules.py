@@ -167,6 +167,24 @@ def a_key_needs_its_certificate(settings: Settings, origins: dict[str, str]) -> 
     )
 
 
+def https_needs_a_certificate_and_a_certificate_https(settings: Settings, origins: dict[str, str]) -> Settings:
+    """An address cannot speak TLS without a certificate, and a certificate does nothing where no address does."""
+    tls, bind = settings.tls, settings.sockets.bind
+    if tls.certfile is None:
+        for binding in bind:
+            if binding.scheme == "https":
+                raise ConfigError(
+                    f"bind: {binding} ({origins['bind']}) is to speak TLS but certfile is not given "
+                    f"({origins['certfile']}): name the file of its certificate."
+                )
+    elif not settings.speaks_tls:
+        raise ConfigError(
+            f"certfile is given ({origins['certfile']}) but all addresses of bind ({origins['bind']}) begin with "
+            "http://: let one begin with https://, or leave the certificate out."
+        )
+    return settings
+
+
 def what_is_about_certificates_needs_one(settings: Settings, origins: dict[str, str]) -> Settings:
     """Without TLS these would do nothing, and somebody relies on them."""
     if settings.tls.certfile is None:
@@ -192,5 +210,6 @@ RULES: tuple[Rule, ...] = (
     a_pid_file_is_no_port,
     a_certificate_of_its_own_is_for_development,
     a_key_needs_its_certificate,
+    https_needs_a_certificate_and_a_certificate_https,
     what_is_about_certificates_needs_one,
 )

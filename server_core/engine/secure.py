@@ -51,7 +51,6 @@ class SecureConnection(Connection):
 
     def __init__(
         self,
-        context: SSLContext,
         engine: Engine,
         sock: socket.socket,
         address: str,
@@ -60,7 +59,8 @@ class SecureConnection(Connection):
         now: float,
     ) -> None:
         super().__init__(engine, sock, address, port, site, now)
-        self._context = context
+        assert site.tls is not None
+        self._context: SSLContext = site.tls
         self._plain = sock
         self._transport: Transport | None = None
         if self.state != PROXY:
@@ -141,3 +141,9 @@ class SecureConnection(Connection):
             return False
         self._go_plain()
         return True
+
+
+def connect(engine: Engine, sock: socket.socket, address: str, port: str, site: Site, now: float) -> Connection:
+    """A connection of the kind that its site wants."""
+    kind = Connection if site.tls is None else SecureConnection
+    return kind(engine, sock, address, port, site, now)

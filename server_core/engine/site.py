@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 
 class Site(NamedTuple):
-    """``environ`` holds the keys that are the same for every request that comes in by ``socket``."""
+    """``environ`` holds the keys that are the same for every request that comes in by ``socket``; ``tls`` is the
+    context of its connections, None for plain ones."""
 
     socket: socket.socket
     environ: dict[str, Any]
+    tls: SSLContext | None = None

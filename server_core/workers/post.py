@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from logging import Logger
 from select import POLLIN, poll  # the system's own, whatever a worker class puts there later
 from threading import Lock
@@ -47,8 +46,6 @@ from server_core.signals import SignalPipe
 from server_core.workers import WorkerModule
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from server_core.engine.engine import Engine
 
     E = TypeVar("E", bound=Engine)
@@ -165,7 +162,6 @@ class Post:
     reports: int
     lifeline: int
     worker_class: WorkerModule
-    tls: SSLContext | None = None
 
     def work(self) -> int:
         """Be a worker; returns the exit status."""
@@ -270,16 +266,17 @@ class Post:
             beat=beat,
             max_requests=self.most_requests(),
             limit_reached=self.recycle,
-            connect=Connection if self.tls is None else self._secure(self.tls),
+            connect=self._connect(),
         )
         self.attend(engine)
         return engine
 
-    @staticmethod
-    def _secure(tls: SSLContext) -> Callable[..., Connection]:
-        from server_core.engine.secure import SecureConnection  # not without need: ssl costs 4 MB
+    def _connect(self) -> Callable[..., Connection]:
+        if not any(listener.tls for listener in self.listeners):
+            return Connection
+        from server_core.engine.secure import connect  # not without need: ssl costs 4 MB
 
-        return partial(SecureConnection, tls)
+        return connect
 
     def _site(self, listener: Listener, concurrent: bool) -> Site:
         name, port = listener.server_name_and_port
@@ -292,7 +289,7 @@ class Post:
             errors=self._errors(),
             scheme=listener.scheme,
         )
-        return Site(listener.socket, environ)
+        return Site(listener.socket, environ, listener.tls)
 
     def _errors(self) -> TextIO:
         path = self.settings.logs.errorlog

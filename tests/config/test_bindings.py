@@ -31,6 +31,11 @@ from server_core.config.bindings import Binding, parse_binding
         ("unix:run/app.sock", Binding("unix", path="run/app.sock"), "unix:run/app.sock"),
         ("unix:@app", Binding("unix", path="@app"), "unix:@app"),
         ("fd://3", Binding("fd", fd=3), "fd://3"),
+        ("http://localhost", Binding("tcp", "localhost", 80, scheme="http"), "http://localhost:80"),
+        ("https://:8443/", Binding("tcp", "0.0.0.0", 8443, scheme="https"), "https://0.0.0.0:8443"),
+        ("https://[::]", Binding("tcp", "::", 443, scheme="https"), "https://[::]:443"),
+        ("http://unix:/run/app", Binding("unix", path="/run/app", scheme="http"), "http://unix:/run/app"),
+        ("https://fd://3", Binding("fd", fd=3, scheme="https"), "https://fd://3"),
     ],
 )
 def test_an_address_is_read_and_shown_in_its_canonical_spelling(written: str, binding: Binding, canonical: str) -> None:
@@ -53,7 +58,10 @@ def test_an_address_is_read_and_shown_in_its_canonical_spelling(written: str, bi
         ("localhost:٨٠", "no port number"),
         ("::1", "in brackets"),
         ("::1:8000", "in brackets"),
-        ("http://localhost:8000", "in brackets"),
+        ("ftp://localhost:8000", "in brackets"),
+        ("http://https://localhost", "no port number"),
+        ("http://localhost/shop", "is not an address"),
+        ("http://", "is not an address"),
         ("local host:80", "is not an address"),
         ("*:80", "is not an address"),
         ("300.1.1.1:80", "four numbers"),

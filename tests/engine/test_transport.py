@@ -14,7 +14,7 @@ import schedules
 from schedules import Play, PlayedPoller, PlayedSocket
 from tls_client import TlsClient, trusting
 
-from server_core import adhoc
+from server_core import adhoc, certificates
 from server_core.engine.budget import Budget
 from server_core.engine.secure import SecureOutbox
 from server_core.engine.transport import MOST_UNHEARD, SENT_AT_ONCE, NotTLS, Transport
@@ -29,7 +29,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ssl.SSLContext
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         pem = adhoc.certificate_for(list(adhoc.LOCAL)).pem
-        yield context_of(Tls(), {}, pem)
+        yield context_of(certificates.Pair(certificates.Piece("certfile", "", "", pem), None), Tls(), {})
 
 
 class Pair:

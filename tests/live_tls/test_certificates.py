@@ -229,6 +229,10 @@ class TestRefusals:
         "name some that are strong enough.",
         "--cert good.crt --key good.key --ssl-minimum-version TLSv1.1": 'ssl_minimum_version: "TLSv1.1" '
         "(--ssl-minimum-version) is none of TLSv1.2, TLSv1.3.",
+        "-b https://127.0.0.1:0": "bind: https://127.0.0.1:0 (--bind) is to speak TLS but certfile is not given (default): "
+        "name the file of its certificate.",
+        "--cert good.crt --key good.key -b http://127.0.0.1:0 -b http://unix:x": "certfile is given (--certfile) but "
+        "all addresses of bind (--bind) begin with http://: let one begin with https://, or leave the certificate out.",
         "--keyfile-password x": "keyfile_password is given (--keyfile-password) but certfile is not "
         "(default): without a certificate the server does not speak TLS; name its file, or leave the setting out.",
         "--cert spoilt.pem": "certfile: 'spoilt.pem' (--certfile) cannot be used: what is between its lines is "
@@ -251,7 +255,8 @@ class TestRefusals:
     @pytest.mark.parametrize("check", [[], ["--check-config"]])
     def test_what_cannot_be_used_is_one_sentence(self, serve: Start, files: Path, case: str, check: list[str]):
         (files / "here.py").write_text("def app(*_): ...\n")
-        arguments = ["here:app", "-b", "127.0.0.1:0", *case.split(), *check]
+        bind = [] if "-b" in case.split() else ["-b", "127.0.0.1:0"]
+        arguments = ["here:app", *bind, *case.split(), *check]
         server = serve(*arguments, command=COMMAND, cwd=files, wait=False)
         assert server.wait() == 2
         assert server.text == f"Error: {self.CASES[case]}\n"
