@@ -46,6 +46,7 @@ class Material(NamedTuple):
     """All that has to be read before the processes that speak TLS may not read it any more."""
 
     default: Pair | None
+    authorities: Piece | None = None  # those that vouch for clients
 
 
 def read_all(settings: Tls, origins: Mapping[str, str], adhoc: bytes = b"") -> Material:
@@ -60,21 +61,30 @@ def read_all(settings: Tls, origins: Mapping[str, str], adhoc: bytes = b"") -> M
         default = _pair("certfile", settings.certfile, "keyfile", settings.keyfile, origins)
     elif adhoc:
         default = Pair(Piece("certfile", settings.certfile, origins["certfile"], adhoc), None)
-    return Material(default)
+    authorities = None
+    if settings.ca_certs is not None:
+        authorities = _certificates("ca_certs", settings.ca_certs, origins)
+    return Material(default, authorities)
 
 
 def _pair(setting: str, path: str, key_setting: str, key_path: str | None, origins: Mapping[str, str]) -> Pair:
-    certificate = _read(setting, path, origins)
-    if not _has_certificate(certificate.data):
-        raise ConfigError(
-            f"{setting}: {certificate.where} holds no certificate: it has to be in PEM form, which begins with "
-            "-----BEGIN CERTIFICATE-----."
-        )
-    pair = Pair(certificate, None if key_path is None else _read(key_setting, key_path, origins))
+    pair = Pair(
+        _certificates(setting, path, origins), None if key_path is None else _read(key_setting, key_path, origins)
+    )
     if not _has_key(pair.holds_key.data):
         remedy = "it has to be in PEM form" if pair.key else "name the file of the key too (keyfile)"
         raise ConfigError(f"{pair.holds_key.setting}: {pair.holds_key.where} holds no private key: {remedy}.")
     return pair
+
+
+def _certificates(setting: str, path: str, origins: Mapping[str, str]) -> Piece:
+    piece = _read(setting, path, origins)
+    if not _has_certificate(piece.data):
+        raise ConfigError(
+            f"{setting}: {piece.where} holds no certificate: it has to be in PEM form, which begins with "
+            "-----BEGIN CERTIFICATE-----."
+        )
+    return piece
 
 
 def _read(setting: str, path: str, origins: Mapping[str, str]) -> Piece:

@@ -70,7 +70,7 @@ class Server:
         zone_of(settings.logs, self.origins["log_timezone"])
         if settings.paths.static and settings.paths.static_mounts:
             static.require(self.origins["static_mounts"])
-        if settings.tls.has_files:
+        if settings.speaks_tls:
             judge(settings.tls, self.origins, read_all(settings.tls, self.origins))
         self._adhoc: Adhoc | None = None
         if settings.tls.is_adhoc:

@@ -458,6 +458,21 @@ class Tls:
         "forward secrecy and no known weakness.  TLS 1.3 has ciphers of its own, which are all good, and takes none "
         "from here.",
     )
+    ca_certs: str | None = setting(
+        None,
+        optional(path()),
+        default_text="none",
+        help="The file with the certificates, in PEM form, of the authorities that vouch for clients, see cert_reqs.",
+    )
+    cert_reqs: str = setting(
+        "none",
+        choice("none", "optional", "required", numbered=True),
+        help="Whether clients show a certificate: none does not ask for one, optional asks and verifies it, required "
+        "ends the handshake with those that have none; Gunicorn's 0, 1 and 2 mean the same.  The application finds it "
+        "in the environ by the names of mod_ssl: SSL_CLIENT_VERIFY is SUCCESS or NONE, SSL_CLIENT_S_DN says whose it "
+        "is, SSL_CLIENT_I_DN who has signed it; also SSL_CLIENT_M_SERIAL, SSL_CLIENT_V_START, SSL_CLIENT_V_END and "
+        "SSL_CLIENT_CERT, all of it in PEM form.  Behind a proxy that speaks https to this server it is the proxy's.",
+    )
 
     @property
     def has_files(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from server_core.certificates import Material, Pair
+from server_core.certificates import Material, Pair, Piece
 from server_core.errors import ConfigError, StartError
 from server_core.settings import Tls
 
@@ -28,7 +28,11 @@ def judge(settings: Tls, origins: Mapping[str, str], material: Material) -> None
     """Raise ConfigError with one sentence about what cannot be used."""
     _judge_ciphers(settings.ciphers, origins["ciphers"])
     if material.default is not None:
-        context_of(material.default, settings, origins)
+        context_of(material.default, material.authorities, settings, origins)
+    elif material.authorities is not None:
+        import ssl
+
+        _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), material.authorities)
 
 
 def _judge_ciphers(ciphers: str, origin: str) -> None:
@@ -51,7 +55,7 @@ def _judge_ciphers(ciphers: str, origin: str) -> None:
         raise ConfigError(f"ciphers: {ciphers!r} ({origin}) leaves no cipher: name some that are strong enough.")
 
 
-def context_of(pair: Pair, settings: Tls, origins: Mapping[str, str]) -> ssl.SSLContext:
+def context_of(pair: Pair, authorities: Piece | None, settings: Tls, origins: Mapping[str, str]) -> ssl.SSLContext:
     """The context of a certificate; ``origins`` tell who has said what, and ``judge`` has seen the settings.
 
     One for all workers that are forked from here: they share the keys of session tickets, so that a client resumes its
@@ -66,8 +70,25 @@ def context_of(pair: Pair, settings: Tls, origins: Mapping[str, str]) -> ssl.SSL
     # Who offers other protocols alone is served nevertheless, although RFC 7301 (3.2) wants it refused: Python cannot,
     # and such a client hangs up by itself when it sees that none of them was chosen.
     context.set_alpn_protocols(["http/1.1"])
+    if authorities is not None:
+        _trust(context, authorities)
+        context.verify_mode = {"optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}[settings.cert_reqs]
     _load(context, pair, settings, origins)
     return context
+
+
+def _trust(context: ssl.SSLContext, authorities: Piece) -> None:
+    import ssl
+
+    try:
+        with _as_file(authorities.data) as name:
+            context.load_verify_locations(name)
+    except ssl.SSLError:
+        raise ConfigError(
+            f"{authorities.setting}: {authorities.where} cannot be used: what is between its lines is damaged."
+        )
+    except OSError as error:
+        raise _no_file(authorities, error)
 
 
 def _load(context: ssl.SSLContext, pair: Pair, settings: Tls, origins: Mapping[str, str]) -> None:
@@ -108,10 +129,14 @@ def _load(context: ssl.SSLContext, pair: Pair, settings: Tls, origins: Mapping[s
         why = f"OpenSSL says {reason.replace('_', ' ').lower()!r}" if reason else "what is between its lines is damaged"
         raise ConfigError(f"{certificate.setting}: {both} cannot be used: {why}.")
     except OSError as error:
-        raise StartError(
-            f"{certificate.setting}: {certificate.where} cannot be handed to OpenSSL, which reads nothing but files, "
-            f"because no temporary file can be made: {error.strerror}"
-        )
+        raise _no_file(certificate, error)
+
+
+def _no_file(piece: Piece, error: OSError) -> StartError:
+    return StartError(
+        f"{piece.setting}: {piece.where} cannot be handed to OpenSSL, which reads nothing but files, because no "
+        f"temporary file can be made: {error.strerror}"
+    )
 
 
 @contextmanager

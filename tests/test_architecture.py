@@ -82,6 +82,7 @@ server_core.engine.outlet
 server_core.engine.proxies
 server_core.engine.connection
 server_core.engine.transport
+server_core.engine.peer
 server_core.engine.secure
 server_core.engine.clients
 server_core.engine.acceptor
@@ -182,7 +183,7 @@ ONLY_IN = {
     "gevent": {"server_core.workers.gevent"},
     "eventlet": {"server_core.workers.eventlet"},
     "cryptography": {"server_core.adhoc"},
-    "ssl": {"server_core.tls", "server_core.engine.transport"},
+    "ssl": {"server_core.tls", "server_core.engine.transport", "server_core.engine.peer"},
     "argparse": {"server_core.config.arguments", "django_serve.management.commands.serve", "django_serve.manage"},
     "werkzeug": {"flask_serve.debugger"},
 }

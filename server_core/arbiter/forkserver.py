@@ -95,7 +95,7 @@ class ForkServer:
             if boot.pem or boot.settings.tls.has_files:
                 material = read_all(boot.settings.tls, boot.origins, boot.pem)
                 assert material.default is not None
-                self._tls = context_of(material.default, boot.settings.tls, boot.origins)
+                self._tls = context_of(material.default, material.authorities, boot.settings.tls, boot.origins)
             # A rotation may have taken the logs away, from where only root can make new ones.
             prepare_files(boot.settings.logs, boot.account, boot.origins)
             drop_privileges(boot.account, boot.settings.process.umask)

@@ -41,6 +41,8 @@ FOREIGN: Mapping[str, str] = {
     "--proxy-headers": "write --forwarded-allow-ips ADDRESSES",
     "--reload-dir": "write --reload-include DIRECTORY/",
     "--root-path": "write --script-name PATH",
+    "--ssl-ca-certs": "write --ca-certs FILE",
+    "--ssl-cert-reqs": "write --cert-reqs required",
     "--ssl-certfile": "write --certfile FILE",
     "--ssl-ciphers": "write --ciphers LIST",
     "--ssl-keyfile": "write --keyfile FILE",

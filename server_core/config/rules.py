@@ -188,13 +188,30 @@ def https_needs_a_certificate_and_a_certificate_https(settings: Settings, origin
 def what_is_about_certificates_needs_one(settings: Settings, origins: dict[str, str]) -> Settings:
     """Without TLS these would do nothing, and somebody relies on them."""
     if settings.tls.certfile is None:
-        for name in ("keyfile_password",):
+        for name in ("keyfile_password", "ca_certs", "cert_reqs"):
             if getattr(settings.tls, name) != SETTINGS[name].default()[0]:
                 raise ConfigError(
                     f"{name} is given ({origins[name]}) but certfile is not ({origins['certfile']}): without a "
                     "certificate the server does not speak TLS; name its file, or leave the setting out."
                 )
     return settings
+
+
+def clients_are_verified_against_authorities(settings: Settings, origins: dict[str, str]) -> Settings:
+    """Certificates that nobody vouches for, and authorities that are never asked, protect nothing."""
+    tls = settings.tls
+    if (tls.cert_reqs == "none") == (tls.ca_certs is None):
+        return settings
+    if tls.ca_certs is None:
+        raise ConfigError(
+            f"cert_reqs is {tls.cert_reqs} ({origins['cert_reqs']}) but ca_certs is not given ({origins['ca_certs']}): "
+            "name the file of the authorities that vouch for clients."
+        )
+    raise ConfigError(
+        f"ca_certs is given ({origins['ca_certs']}) but cert_reqs is none ({origins['cert_reqs']}): set it to required "
+        "or optional, or leave the authorities out; those that vouch for the server's own certificate belong into "
+        "certfile."
+    )
 
 
 Rule = Callable[[Settings, dict[str, str]], Settings]
@@ -212,4 +229,5 @@ RULES: tuple[Rule, ...] = (
     a_key_needs_its_certificate,
     https_needs_a_certificate_and_a_certificate_https,
     what_is_about_certificates_needs_one,
+    clients_are_verified_against_authorities,
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from server_core.engine.connection import Connection
 from server_core.engine.outbox import Outbox
 from server_core.engine.outlet import ANSWER, NOTHING, PROXY, WRITE
+from server_core.engine.peer import told_by
 from server_core.engine.poller import HANGUP
 from server_core.engine.site import Site
 from server_core.engine.transport import SENT_AT_ONCE, NotTLS, Transport
@@ -42,6 +43,25 @@ class SecureOutbox(Outbox):
         return self._socket.send(data)
 
 
+def introduced(site: Site, transport: Transport) -> Site:
+    """``site`` as requests of this client see it; those that have shown no certificate share it.  Raises OSError."""
+    try:
+        told = told_by(transport.tls)
+    except ValueError as error:
+        raise ConnectionError("what stands in the client's certificate is no text") from error
+    if "SSL_CLIENT_CERT" in told:
+        return site._replace(environ={**site.environ, **told})
+    key = (site.socket, *told.values())
+    known = _KNOWN.get(key)
+    if known is None:
+        known = _KNOWN[key] = site._replace(environ={**site.environ, **told})
+    return known
+
+
+#: by the socket of a site, the version of TLS and the cipher, which are few
+_KNOWN: dict[tuple[object, ...], Site] = {}
+
+
 class SecureConnection(Connection):
     """``_transport`` is None before TLS begins (the PROXY protocol comes first) and when it has ended."""
 
@@ -70,7 +90,17 @@ class SecureConnection(Connection):
         """From here on all goes by the transport.  While it shakes hands, no head of a request has come: so the
         deadline is that of the head, counted from the accept."""
         transport = self._transport = Transport(self._plain, self._context, received, self._engine.requeue)
-        self._socket, self._receive, self._send = transport, transport.recv, transport.send
+        self._socket, self._receive, self._send = transport, self._receive_first, transport.send
+
+    def _receive_first(self, most: int, flags: int = 0) -> bytes:
+        """The first bytes after the handshake: from now on it is known who sends them."""
+        transport = self._transport
+        assert transport is not None
+        data = transport.recv(most, flags)
+        if data:
+            self._site = introduced(self._site, transport)
+            self._receive = transport.recv
+        return data
 
     def _go_plain(self) -> None:
         """The opposite."""

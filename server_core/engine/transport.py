@@ -37,13 +37,13 @@ class Transport:
 
     ``received`` are bytes of it that somebody has read already.  ``look_again`` is called with the descriptor when
     ``recv`` has returned less than it was asked for, and yet there may be more, of which no event will tell.
-    ``hung_up`` is said by the caller: the end may follow what comes now, unannounced.
+    ``hung_up`` is said by the caller: the end may follow what comes now, unannounced.  ``tls`` knows who the client is.
     """
 
     __slots__ = tuple(
         (
-            "_begun _ended _incoming _left _look_again _more _object _outgoing _owed _parted _pending _raw _read "
-            "_socket _write fileno hung_up setsockopt shutdown"
+            "_begun _ended _incoming _left _look_again _more _outgoing _owed _parted _pending _raw _read "
+            "_socket _write fileno hung_up setsockopt shutdown tls"
         ).split()
     )
 
@@ -56,7 +56,7 @@ class Transport:
         self.shutdown = sock.shutdown  # of the socket alone: any thread may call it
         self._look_again = look_again
         self._incoming, self._outgoing = MemoryBIO(), MemoryBIO()
-        tls = self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        tls = self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._read, self._write, self._pending = tls.read, tls.write, tls.pending
         self.hung_up = False
         self._begun = False  # the client has sent something
@@ -221,7 +221,7 @@ class Transport:
             return True
         self._parted = True
         try:
-            self._object.unwrap()
+            self.tls.unwrap()
         except (SSLError, ValueError):  # its goodbye has not come, or there was no handshake
             pass
         try:

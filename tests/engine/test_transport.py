@@ -29,7 +29,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ssl.SSLContext
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         pem = adhoc.certificate_for(list(adhoc.LOCAL)).pem
-        yield context_of(certificates.Pair(certificates.Piece("certfile", "", "", pem), None), Tls(), {})
+        yield context_of(certificates.Pair(certificates.Piece("certfile", "", "", pem), None), None, Tls(), {})
 
 
 class Pair:

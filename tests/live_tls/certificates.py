@@ -43,10 +43,17 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
-    def make(self, name: str, kind: str = "ec", password: bytes = b"", title: str = "localhost") -> tuple[Path, Path]:
-        """NAME.crt and NAME.key; ``kind`` is "ec" or "rsa"."""
+    def make(
+        self,
+        name: str,
+        kind: str = "ec",
+        password: bytes = b"",
+        title: str = "localhost",
+        subject: x509.Name | None = None,
+    ) -> tuple[Path, Path]:
+        """NAME.crt and NAME.key; ``kind`` is "ec" or "rsa".  ``subject`` replaces the common name ``title``."""
         key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 2048)
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, title)])
+        subject = subject or x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, title)])
         certificate = self._sign(subject, self._certificate.subject, key.public_key(), is_authority=False)
         certfile, keyfile = self.directory / f"{name}.crt", self.directory / f"{name}.key"
         certfile.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

@@ -229,10 +229,21 @@ class TestRefusals:
         "name some that are strong enough.",
         "--cert good.crt --key good.key --ssl-minimum-version TLSv1.1": 'ssl_minimum_version: "TLSv1.1" '
         "(--ssl-minimum-version) is none of TLSv1.2, TLSv1.3.",
-        "-b https://127.0.0.1:0": "bind: https://127.0.0.1:0 (--bind) is to speak TLS but certfile is not given (default): "
-        "name the file of its certificate.",
+        "-b https://127.0.0.1:0": "bind: https://127.0.0.1:0 (--bind) is to speak TLS but certfile is not given "
+        "(default): name the file of its certificate.",
         "--cert good.crt --key good.key -b http://127.0.0.1:0 -b http://unix:x": "certfile is given (--certfile) but "
         "all addresses of bind (--bind) begin with http://: let one begin with https://, or leave the certificate out.",
+        "--cert good.crt --key good.key --ca-certs good.crt": "ca_certs is given (--ca-certs) but cert_reqs is none "
+        "(default): set it to required or optional, or leave the authorities out; those that vouch for the server's "
+        "own certificate belong into certfile.",
+        "--cert good.crt --key good.key --cert-reqs 2": "cert_reqs is required (--cert-reqs) but ca_certs is not given "
+        "(default): name the file of the authorities that vouch for clients.",
+        "--cert good.crt --key good.key --cert-reqs 1 --ca-certs text": f"ca_certs: 'text' (--ca-certs) {NO_PEM}",
+        "--cert good.crt --key good.key --cert-reqs 1 --ca-certs spoilt.crt": "ca_certs: 'spoilt.crt' (--ca-certs) "
+        "cannot be used: what is between its lines is damaged.",
+        "--cert adhoc --profile development --cert-reqs 1 --ca-certs text": f"ca_certs: 'text' (--ca-certs) {NO_PEM}",
+        "--cert-reqs optional --ca-certs good.crt": "ca_certs is given (--ca-certs) but certfile is not (default): "
+        "without a certificate the server does not speak TLS; name its file, or leave the setting out.",
         "--keyfile-password x": "keyfile_password is given (--keyfile-password) but certfile is not "
         "(default): without a certificate the server does not speak TLS; name its file, or leave the setting out.",
         "--cert spoilt.pem": "certfile: 'spoilt.pem' (--certfile) cannot be used: what is between its lines is "
