@@ -46,7 +46,8 @@ class Material(NamedTuple):
     """All that has to be read before the processes that speak TLS may not read it any more."""
 
     default: Pair | None
-    authorities: Piece | None = None  # those that vouch for clients
+    by_name: Mapping[str, Pair]  # of hosts, in lower case
+    authorities: Piece | None  # those that vouch for clients
 
 
 def read_all(settings: Tls, origins: Mapping[str, str], adhoc: bytes = b"") -> Material:
@@ -61,10 +62,14 @@ def read_all(settings: Tls, origins: Mapping[str, str], adhoc: bytes = b"") -> M
         default = _pair("certfile", settings.certfile, "keyfile", settings.keyfile, origins)
     elif adhoc:
         default = Pair(Piece("certfile", settings.certfile, origins["certfile"], adhoc), None)
+    by_name = {
+        name: _pair("sni_certificates", path, "sni_certificates", key or None, origins)
+        for name, path, key in settings.sni_certificates
+    }
     authorities = None
     if settings.ca_certs is not None:
         authorities = _certificates("ca_certs", settings.ca_certs, origins)
-    return Material(default, authorities)
+    return Material(default, by_name, authorities)
 
 
 def _pair(setting: str, path: str, key_setting: str, key_path: str | None, origins: Mapping[str, str]) -> Pair:
@@ -72,7 +77,8 @@ def _pair(setting: str, path: str, key_setting: str, key_path: str | None, origi
         _certificates(setting, path, origins), None if key_path is None else _read(key_setting, key_path, origins)
     )
     if not _has_key(pair.holds_key.data):
-        remedy = "it has to be in PEM form" if pair.key else "name the file of the key too (keyfile)"
+        how = "NAME=CERTIFICATE:KEY" if setting == key_setting else key_setting
+        remedy = "it has to be in PEM form" if pair.key else f"name the file of the key too ({how})"
         raise ConfigError(f"{pair.holds_key.setting}: {pair.holds_key.where} holds no private key: {remedy}.")
     return pair
 

@@ -17,6 +17,7 @@ from server_core.config.values import (
     account,
     address,
     boolean,
+    certificates_by_name,
     choice,
     duration,
     integer,
@@ -457,6 +458,15 @@ class Tls:
         help="The ciphers for clients that speak TLS 1.2, as a list of OpenSSL.  The default are those that have "
         "forward secrecy and no known weakness.  TLS 1.3 has ciphers of its own, which are all good, and takes none "
         "from here.",
+    )
+    sni_certificates: tuple[tuple[str, str, str], ...] = setting(
+        "",
+        certificates_by_name(),
+        flags=("--sni-certificate",),
+        default_text="none: everybody gets `certfile`",
+        help="Further certificates for clients that come for other names (SNI): example.org=org.pem, or "
+        "example.org=org.pem:org-key.pem with the key in a file of its own.  *.example.org stands for the names below "
+        "it, one part longer.  Who comes for another name, or says none, gets certfile.",
     )
     ca_certs: str | None = setting(
         None,

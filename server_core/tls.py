@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from server_core.certificates import Material, Pair, Piece
 from server_core.errors import ConfigError, StartError
@@ -27,9 +28,12 @@ _RULES = ("!", "-", "+", "@")
 def judge(settings: Tls, origins: Mapping[str, str], material: Material) -> None:
     """Raise ConfigError with one sentence about what cannot be used."""
     _judge_ciphers(settings.ciphers, origins["ciphers"])
+    pairs = list(material.by_name.values())
     if material.default is not None:
-        context_of(material.default, material.authorities, settings, origins)
-    elif material.authorities is not None:
+        pairs.append(material.default)
+    for pair in pairs:
+        context_of(pair, material.authorities, settings, origins)
+    if not pairs and material.authorities is not None:
         import ssl
 
         _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), material.authorities)
@@ -149,3 +153,49 @@ def _as_file(data: bytes) -> Iterator[str]:
         file.write(data)
         file.flush()
         yield file.name
+
+
+class Choice:
+    """Which certificate a client gets: that of the name for which it comes (SNI), or the default.
+
+    ``context`` is what all connections begin with.  It stays the same as long as this process lives, for it has the
+    keys of session tickets, which all workers share; ``take`` changes what is chosen.  ``make`` makes the context of a
+    certificate, with the authorities of clients.
+    """
+
+    def __init__(self, make: Callable[[Pair, Piece | None], ssl.SSLContext], material: Material) -> None:
+        import ssl
+
+        self._make = make
+        self.take(material)
+        self.context = self._default_and_others[0]
+        # The property of Python's own class puts each name through its codec for IDNA first, and whatever is no name,
+        # which a client may well send, would end as a traceback in the log.
+        base: Any = super(ssl.SSLContext, ssl.SSLContext)
+        base.sni_callback.__set__(self.context, self._choose)
+
+    def take(self, material: Material) -> None:
+        """From now on new connections get these certificates.  When one cannot be used, all stays as it is."""
+        assert material.default is not None
+        others = {name: self._make(pair, material.authorities) for name, pair in material.by_name.items()}
+        self._default_and_others = self._make(material.default, material.authorities), others
+
+    def _choose(self, connection: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:
+        chosen, others = self._default_and_others  # at once: another thread may be changing them
+        if name and others:
+            name = name.lower()
+            chosen = others.get(name) or others.get(f"*.{name.partition('.')[2]}") or chosen
+        if chosen is not connection.context:
+            connection.context = chosen
+
+
+def pass_over_nonsense() -> None:
+    """Let names that are no ASCII (SNI) end their handshakes without a word in the log: anybody can send them, and
+    Python tells of each as of an error that nobody has handled."""
+    tell = sys.unraisablehook
+
+    def tell_others(error: sys.UnraisableHookArgs) -> None:
+        if not (isinstance(error.object, bytes) and error.exc_type is UnicodeDecodeError):
+            tell(error)
+
+    sys.unraisablehook = tell_others

@@ -21,7 +21,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from server_core.arbiter.boot import Boot, receive_boot, receive_fork
-from server_core.certificates import read_all
+from server_core.certificates import Pair, Piece, read_all
 from server_core.errors import AppLoadError, ServeError, StartError
 from server_core.gateway.leftovers import Leftovers
 from server_core.gateway.loader import Loaded, describe
@@ -30,7 +30,7 @@ from server_core.logs import error_log, prepare_files
 from server_core.process import dead_children, drop_privileges, set_title, tune_collector
 from server_core.scoreboard import Scoreboard
 from server_core.signals import FOR_THE_FAMILY, SignalPipe, let_through, reset
-from server_core.tls import context_of
+from server_core.tls import Choice, context_of, pass_over_nonsense
 from server_core.workers import WORKER_CLASSES, WorkerModule, is_foreign, load_worker_class
 from server_core.workers.post import Post, bring_in, report
 
@@ -72,7 +72,7 @@ class ForkServer:
         self._workers: set[int] = set()
         self._has_forked = False
         self._worker_class: WorkerModule
-        self._tls: SSLContext | None = None
+        self._choice: Choice | None = None
 
     def run(self) -> int:
         """Import, then fork on demand until the arbiter closes the channel; returns the exit status."""
@@ -92,10 +92,9 @@ class ForkServer:
             name = boot.settings.workers.worker_class
             if not is_foreign(name):
                 self._worker_class = load_worker_class(name)
+            material = None
             if boot.pem or boot.settings.tls.has_files:
                 material = read_all(boot.settings.tls, boot.origins, boot.pem)
-                assert material.default is not None
-                self._tls = context_of(material.default, material.authorities, boot.settings.tls, boot.origins)
             # A rotation may have taken the logs away, from where only root can make new ones.
             prepare_files(boot.settings.logs, boot.account, boot.origins)
             drop_privileges(boot.account, boot.settings.process.umask)
@@ -104,6 +103,9 @@ class ForkServer:
                 self._worker_class = load_worker_class(name)
             self._worker_class.prepare()
             self._log = error_log(boot.settings.logs, boot.title)  # with such locks as there are from now on
+            if material is not None:
+                pass_over_nonsense()
+                self._choice = Choice(self._make_context, material)
             if boot.settings.workers.preload_app:
                 with self._leftovers:
                     self._loaded = bring_in(boot.spec, boot.settings, boot.reports, self._log)
@@ -125,6 +127,9 @@ class ForkServer:
         self._signals = SignalPipe([signal.SIGCHLD])
         report(boot.reports, imported=True)
         return self._fork_on_demand()
+
+    def _make_context(self, pair: Pair, authorities: Piece | None) -> SSLContext:
+        return context_of(pair, authorities, self._boot.settings.tls, self._boot.origins)
 
     def _fork_on_demand(self) -> int:
         """Until the arbiter asks for no more and the last worker is gone; in a worker, until that worker's end."""
@@ -224,7 +229,8 @@ class ForkServer:
 
     def _listener(self, descriptor: int, binding: Binding) -> Listener:
         scheme = self._boot.settings.scheme_of(binding)
-        return Listener(adopt(descriptor), binding, scheme, self._tls if scheme == "https" else None)
+        choice = self._choice if scheme == "https" else None
+        return Listener(adopt(descriptor), binding, scheme, choice.context if choice is not None else None)
 
     def _reap(self) -> None:
         """Tell the arbiter who has died and how.  Children of the application's import are reaped without a word."""

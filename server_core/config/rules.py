@@ -188,7 +188,7 @@ def https_needs_a_certificate_and_a_certificate_https(settings: Settings, origin
 def what_is_about_certificates_needs_one(settings: Settings, origins: dict[str, str]) -> Settings:
     """Without TLS these would do nothing, and somebody relies on them."""
     if settings.tls.certfile is None:
-        for name in ("keyfile_password", "ca_certs", "cert_reqs"):
+        for name in ("keyfile_password", "sni_certificates", "ca_certs", "cert_reqs"):
             if getattr(settings.tls, name) != SETTINGS[name].default()[0]:
                 raise ConfigError(
                     f"{name} is given ({origins[name]}) but certfile is not ({origins['certfile']}): without a "

@@ -10,6 +10,7 @@ import ipaddress
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -423,6 +424,39 @@ def mounts() -> Kind[tuple[tuple[str, str], ...]]:
         if isinstance(raw, Mapping):
             raw = [f"{url}={os.fspath(path) if isinstance(path, os.PathLike) else path}" for url, path in raw.items()]
         return items.parse(raw)
+
+    return Kind(items.name, items.metavar, parse_all, items.show, many=True)
+
+
+def certificates_by_name() -> Kind[tuple[tuple[str, str, str], ...]]:
+    """Names of hosts with the files of certificates, ``example.org=CERTIFICATE`` or ``example.org=CERTIFICATE:KEY``; a
+    file may also give a table.  Values are name, certificate and key, "" for one in the same file."""
+
+    def parse(raw: object) -> tuple[str, str, str]:
+        name, sign, files = _line(raw).partition("=")
+        certificate, colon, key = (part.strip() for part in files.partition(":"))
+        name = name.strip().lower()
+        if not sign or not certificate or (colon and not key):
+            raise ValueError("names no certificate: write example.org=CERTIFICATE or example.org=CERTIFICATE:KEY")
+        if not re.fullmatch(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*", name):
+            raise ValueError("begins with no name of a host: write example.org, *.example.org or xn--bcher-kva.example")
+        return name, certificate, key
+
+    def show(value: tuple[str, str, str]) -> str:
+        return f"{value[0]}={value[1]}" + (f":{value[2]}" if value[2] else "")
+
+    items = list_of(
+        Kind("certificate", "NAME=CERTIFICATE[:KEY]", parse, show), "list of certificates, NAME=CERTIFICATE[:KEY]"
+    )
+
+    def parse_all(raw: object) -> tuple[tuple[str, str, str], ...]:
+        if isinstance(raw, Mapping):
+            raw = [f"{name}={files}" for name, files in raw.items()]
+        values = items.parse(raw)
+        twice = sorted(name for name, count in Counter(name for name, _, _ in values).items() if count > 1)
+        if twice:
+            raise ValueError(f"has two certificates for {twice[0]}")
+        return values
 
     return Kind(items.name, items.metavar, parse_all, items.show, many=True)
 

@@ -24,7 +24,9 @@ class Authority:
         self._certificate = self._sign(name, name, self._key.public_key(), is_authority=True)
         self.path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _sign(self, subject: x509.Name, issuer: x509.Name, key: object, *, is_authority: bool) -> x509.Certificate:
+    def _sign(
+        self, subject: x509.Name, issuer: x509.Name, key: object, *, is_authority: bool, hosts: tuple[str, ...] = ()
+    ) -> x509.Certificate:
         now = datetime.now(timezone.utc)
         ours = self._key.public_key()
         builder = (
@@ -39,7 +41,7 @@ class Authority:
             usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
             builder = builder.add_extension(usage, critical=True)
         else:
-            names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+            names = [*map(x509.DNSName, hosts), x509.IPAddress(ip_address("127.0.0.1"))]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
@@ -50,11 +52,13 @@ class Authority:
         password: bytes = b"",
         title: str = "localhost",
         subject: x509.Name | None = None,
+        names: tuple[str, ...] = ("localhost",),
     ) -> tuple[Path, Path]:
-        """NAME.crt and NAME.key; ``kind`` is "ec" or "rsa".  ``subject`` replaces the common name ``title``."""
+        """NAME.crt and NAME.key; ``kind`` is "ec" or "rsa".  ``subject`` replaces the common name ``title``; ``names``
+        are the hosts that it is for."""
         key = ec.generate_private_key(ec.SECP256R1()) if kind == "ec" else rsa.generate_private_key(65537, 2048)
         subject = subject or x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, title)])
-        certificate = self._sign(subject, self._certificate.subject, key.public_key(), is_authority=False)
+        certificate = self._sign(subject, self._certificate.subject, key.public_key(), is_authority=False, hosts=names)
         certfile, keyfile = self.directory / f"{name}.crt", self.directory / f"{name}.key"
         certfile.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         how = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
