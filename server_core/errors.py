@@ -47,10 +47,12 @@ class ProtocolError(Exception):
     """The client's bytes are not a request that we accept; ``status`` is what it is answered with.
 
     The message is for the log only: nothing of the request is ever sent back (architecture: no echo).  ``advice`` is
-    the exception, a sentence for the client, in characters that mean nothing to a browser.
+    the exception, a sentence for the client, in characters that mean nothing to a browser; and so is ``location``, the
+    URL where the client has to ask instead.
     """
 
-    def __init__(self, status: int, message: str, advice: str = "") -> None:
+    def __init__(self, status: int, message: str, advice: str = "", location: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.advice = advice
+        self.location = location

@@ -25,12 +25,14 @@ NEXT_PORTS = 100
 
 class Listener(NamedTuple):
     """A bound socket with the binding that it was made of; ``scheme`` is "https" when TLS is spoken on it, and ``tls``
-    is then, in a worker, the context of its connections, ready for use."""
+    is then, in a worker, the context of its connections, ready for use.  Where plain HTTP is only redirected to https,
+    ``redirect_port`` says to which port; 0 elsewhere."""
 
     socket: socket.socket
     binding: Binding
     scheme: str = "http"
     tls: SSLContext | None = None
+    redirect_port: int = 0
 
     @property
     def url(self) -> str:
@@ -39,6 +41,11 @@ class Listener(NamedTuple):
             return f"unix:{unix_name(self.socket)}"
         host, port = self.socket.getsockname()[:2]
         return f"{self.scheme}://[{host}]:{port}" if ":" in host else f"{self.scheme}://{host}:{port}"
+
+    @property
+    def port(self) -> int:
+        """Its number, 0 for a unix socket."""
+        return 0 if self.socket.family == socket.AF_UNIX else int(self.socket.getsockname()[1])
 
     @property
     def server_name_and_port(self) -> tuple[str, str]:

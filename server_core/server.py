@@ -20,6 +20,7 @@ from server_core.arbiter.boot import Boot, Failure
 from server_core.arbiter.children import Generation, describe_status
 from server_core.arbiter.reports import Reports
 from server_core.certificates import read_all
+from server_core.config.bindings import DEFAULT_PORTS, Binding
 from server_core.config.layers import Resolved
 from server_core.errors import AppLoadError, BootError, ConfigError
 from server_core.gateway import static
@@ -86,6 +87,8 @@ class Server:
             self._to_watch = wanted(settings.development, [self._directory, *self.spec.path], self.origins)
         for binding in settings.sockets.bind:
             judge_binding(binding, self.origins["bind"])
+        for binding in settings.tls.redirect_bind:
+            judge_binding(binding, self.origins["redirect_bind"])
         self._pidfile = PidFile(process.pidfile, self.origins["pidfile"]) if process.pidfile else None
         if self._pidfile is not None:
             self._pidfile.judge()
@@ -146,13 +149,17 @@ class Server:
         return error_log(self.settings.logs, self.title, self.account)
 
     def _listen(self, listeners: list[Listener]) -> None:
+        settings = self.settings
+        for binding in settings.sockets.bind:
+            listeners.append(self._open(binding, "bind", settings.scheme_of(binding)))
+        port = next((each.port for each in listeners if each.scheme == "https" and each.port), DEFAULT_PORTS["https"])
+        for binding in settings.tls.redirect_bind:
+            listeners.append(self._open(binding, "redirect_bind", "http")._replace(redirect_port=port))
+
+    def _open(self, binding: Binding, setting: str, scheme: str) -> Listener:
         sockets = self.settings.sockets
-        for binding in sockets.bind:
-            owner = (self.account.user, self.account.group)
-            scheme = self.settings.scheme_of(binding)
-            listeners.append(
-                open_listener(binding, self.origins["bind"], sockets.backlog, sockets.socket_mode, owner, scheme)
-            )
+        owner = (self.account.user, self.account.group)
+        return open_listener(binding, self.origins[setting], sockets.backlog, sockets.socket_mode, owner, scheme)
 
     def _make_certificate(self) -> None:
         """Once: all generations have the same, or a browser would ask again at each reload."""
@@ -201,7 +208,7 @@ class Server:
             self.origins,
             self.spec,
             self.account,
-            tuple((listener.socket.fileno(), listener.binding) for listener in listeners),
+            tuple((listener.socket.fileno(), listener.binding, listener.redirect_port) for listener in listeners),
             (scoreboard.slots, scoreboard.descriptor),
             lifeline,
             reports,
@@ -232,13 +239,20 @@ class Server:
         count = f"{workers.workers} worker{'s' if workers.workers > 1 else ''}"
         how = "imported once, then forked" if workers.preload_app else "imported by each worker"
         stop = "Ctrl-C" if sys.stdin is not None and sys.stdin.isatty() else f"kill {os.getpid()}"
+        where = " ".join(each.url for each in listeners if not each.redirect_port)
         return [
-            f"prefork-serve {__version__} serves {self.spec.title} on {' '.join(each.url for each in listeners)}",
+            f"prefork-serve {__version__} serves {self.spec.title} on {where}",
+            *self._about_redirects(listeners),
             f"{count} × {threads}, worker class {workers.worker_class}{because}, generation {generation}, {how}",
             self._profile(),
             *self._about_certificate(),
             f"Stop: {stop}. Load the application anew: kill -HUP {os.getpid()}.",
         ]
+
+    @staticmethod
+    def _about_redirects(listeners: Iterable[Listener]) -> list[str]:
+        urls = [each.url for each in listeners if each.redirect_port]
+        return [f"Redirects to https: {' '.join(urls)}"] if urls else []
 
     def _profile(self) -> str:
         settings = self.settings

@@ -484,6 +484,15 @@ class Tls:
         "SSL_CLIENT_CERT, all of it in PEM form.  Behind a proxy that speaks https to this server it is the proxy's.",
     )
 
+    redirect_bind: tuple[Binding, ...] = setting(
+        "",
+        list_of(address(), "list of addresses"),
+        default_text="none",
+        help="Addresses, written as in bind, where plain HTTP is spoken and every request is sent to https: "
+        "http://0.0.0.0 stands for port 80 of the machine.  The answer is 308, with the host of the request and, if "
+        "it is not 443, the port of the first address of bind that speaks https.  The application hears nothing of it.",
+    )
+
     @property
     def has_files(self) -> bool:
         """Is there a certificate that somebody else has made?"""

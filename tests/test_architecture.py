@@ -46,6 +46,7 @@ server_core.http.proxy_protocol
 server_core.http.response
 server_core.http.ranges
 server_core.http.pages
+server_core.http.location
 
 server_core.exchange
 server_core.console
@@ -83,6 +84,7 @@ server_core.engine.proxies
 server_core.engine.connection
 server_core.engine.transport
 server_core.engine.peer
+server_core.engine.redirect
 server_core.engine.secure
 server_core.engine.clients
 server_core.engine.acceptor

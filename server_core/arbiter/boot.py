@@ -41,7 +41,7 @@ class Boot:
     origins: Mapping[str, str]  # of the settings, by name
     spec: AppSpec
     account: Account
-    listeners: tuple[tuple[int, Binding], ...]
+    listeners: tuple[tuple[int, Binding, int], ...]  # each with its redirect_port
     scoreboard: tuple[int, int]  # slots, descriptor
     lifeline: int
     reports: int
@@ -56,7 +56,7 @@ class Boot:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What the forkserver has to inherit."""
-        return (*(number for number, _ in self.listeners), self.scoreboard[1], self.lifeline, self.reports)
+        return (*(number for number, _, _ in self.listeners), self.scoreboard[1], self.lifeline, self.reports)
 
 
 def interpreter_options() -> list[str]:

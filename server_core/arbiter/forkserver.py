@@ -166,7 +166,7 @@ class ForkServer:
 
     def _stop_listening(self) -> None:
         """When the last worker has closed them too, new clients are refused at once."""
-        for descriptor, _ in self._boot.listeners:
+        for descriptor, _, _ in self._boot.listeners:
             os.close(descriptor)
 
     def _kill_workers(self) -> None:
@@ -218,7 +218,7 @@ class ForkServer:
             settings=boot.settings,
             spec=boot.spec,
             loaded=self._loaded,
-            listeners=[self._listener(descriptor, binding) for descriptor, binding in boot.listeners],
+            listeners=[self._listener(*inherited) for inherited in boot.listeners],
             scoreboard=Scoreboard(*boot.scoreboard),
             log=self._log,
             reports=reports,
@@ -227,10 +227,11 @@ class ForkServer:
         )
         return post.work()
 
-    def _listener(self, descriptor: int, binding: Binding) -> Listener:
-        scheme = self._boot.settings.scheme_of(binding)
+    def _listener(self, descriptor: int, binding: Binding, redirect_port: int) -> Listener:
+        scheme = "http" if redirect_port else self._boot.settings.scheme_of(binding)
         choice = self._choice if scheme == "https" else None
-        return Listener(adopt(descriptor), binding, scheme, choice.context if choice is not None else None)
+        tls = choice.context if choice is not None else None
+        return Listener(adopt(descriptor), binding, scheme, tls, redirect_port)
 
     def _reap(self) -> None:
         """Tell the arbiter who has died and how.  Children of the application's import are reaped without a word."""

@@ -185,10 +185,21 @@ def https_needs_a_certificate_and_a_certificate_https(settings: Settings, origin
     return settings
 
 
+def what_redirects_to_https_does_not_speak_it(settings: Settings, origins: dict[str, str]) -> Settings:
+    """Those who come by https have nowhere to go."""
+    for binding in settings.tls.redirect_bind:
+        if binding.scheme == "https":
+            raise ConfigError(
+                f"redirect_bind: {binding} ({origins['redirect_bind']}) is to speak https, but what comes there is "
+                "redirected to https: write it with http://, or put it into bind."
+            )
+    return settings
+
+
 def what_is_about_certificates_needs_one(settings: Settings, origins: dict[str, str]) -> Settings:
     """Without TLS these would do nothing, and somebody relies on them."""
     if settings.tls.certfile is None:
-        for name in ("keyfile_password", "sni_certificates", "ca_certs", "cert_reqs"):
+        for name in ("keyfile_password", "sni_certificates", "ca_certs", "cert_reqs", "redirect_bind"):
             if getattr(settings.tls, name) != SETTINGS[name].default()[0]:
                 raise ConfigError(
                     f"{name} is given ({origins[name]}) but certfile is not ({origins['certfile']}): without a "
@@ -229,5 +240,6 @@ RULES: tuple[Rule, ...] = (
     a_key_needs_its_certificate,
     https_needs_a_certificate_and_a_certificate_https,
     what_is_about_certificates_needs_one,
+    what_redirects_to_https_does_not_speak_it,
     clients_are_verified_against_authorities,
 )

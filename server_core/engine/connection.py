@@ -270,7 +270,12 @@ class Connection(Outlet):
             self._buffer = buffer[end:] if buffer else bytearray(data[end:])
         if body is None:
             self._answer(request, None)
-            return
+        else:
+            self._await_body(request, body, expects)
+
+    def _await_body(self, request: Request, body: Body, expects: bool) -> None:
+        """The head of a request is read, and its body begins in the buffer."""
+        engine = self._engine
         self._request = request
         self._body = body
         self._spool = Spool(engine.limits.body_buffer_size, engine.budget)
@@ -378,6 +383,7 @@ class Connection(Outlet):
                     accept=told.get("HTTP_ACCEPT", ""),
                     head_only=told.get("REQUEST_METHOD") == "HEAD",
                     advice=error.advice,
+                    location=error.location,
                 )
             )
         except OSError:

@@ -14,6 +14,7 @@ from server_core.engine.outbox import Outbox
 from server_core.engine.outlet import ANSWER, NOTHING, PROXY, WRITE
 from server_core.engine.peer import told_by
 from server_core.engine.poller import HANGUP
+from server_core.engine.redirect import Redirecting
 from server_core.engine.site import Site
 from server_core.engine.transport import SENT_AT_ONCE, NotTLS, Transport
 from server_core.errors import ProtocolError
@@ -175,5 +176,9 @@ class SecureConnection(Connection):
 
 def connect(engine: Engine, sock: socket.socket, address: str, port: str, site: Site, now: float) -> Connection:
     """A connection of the kind that its site wants."""
-    kind = Connection if site.tls is None else SecureConnection
+    kind = Connection
+    if site.tls is not None:
+        kind = SecureConnection
+    elif site.redirect_port:
+        kind = Redirecting
     return kind(engine, sock, address, port, site, now)

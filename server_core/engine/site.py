@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
 class Site(NamedTuple):
     """``environ`` holds the keys that are the same for every request that comes in by ``socket``; ``tls`` is the
-    context of its connections, None for plain ones."""
+    context of its connections, None for plain ones.  ``redirect_port`` is where its requests have to be made again, by
+    https; 0 when they are answered here."""
 
     socket: socket.socket
     environ: dict[str, Any]
     tls: SSLContext | None = None
+    redirect_port: int = 0

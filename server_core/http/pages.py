@@ -34,13 +34,17 @@ _MAX_RANGES = 32
 _match_weight = re.compile(r"[^;]*;[ \t]*[Qq]=([01](?:\.[0-9]{0,3})?)[ \t]*").fullmatch
 
 
-def error_page(status: int, date: bytes, *, accept: str = "", head_only: bool = False, advice: str = "") -> bytes:
+def error_page(
+    status: int, date: bytes, *, accept: str = "", head_only: bool = False, advice: str = "", location: str = ""
+) -> bytes:
     """A whole answer, the last one on its connection; ``date`` is what the server adds to every head.
 
-    ``accept`` is the value of the Accept field, ``head_only`` says that the request was HEAD, ``advice`` is a sentence.
+    ``accept`` is the value of the Accept field, ``head_only`` says that the request was HEAD, ``advice`` is a sentence,
+    ``location`` a URL where to go.
     """
     head, body = _page(status, "text/plain", advice) if advice else _page(status, liked_best(accept))
-    return b"".join((head, date, CLOSE, b"\r\n", b"" if head_only else body))
+    where = f"Location: {location}\r\n".encode("ascii") if location else b""
+    return b"".join((head, where, date, CLOSE, b"\r\n", b"" if head_only else body))
 
 
 @lru_cache(maxsize=256)

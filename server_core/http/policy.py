@@ -79,6 +79,16 @@ def _other_form(method: str, target: str, fields: Fields) -> tuple[str, str]:
     return found[2] or "/", found[3] or ""
 
 
+def path_and_query(target: str) -> str:
+    """Of a target that was admitted, in one piece, as it was sent; "" for "*", which is the server as a whole."""
+    if target[0] == "/":
+        return target
+    found = _split_absolute(target)
+    if found is None:
+        return ""
+    return (found[2] or "/") + ("" if found[3] is None else f"?{found[3]}")
+
+
 def _chunked(minor: int, fields: Fields) -> int:
     """The one framing by Transfer-Encoding that we accept (RFC 9112, 6.1); everything doubtful is an attack."""
     coding = fields["HTTP_TRANSFER_ENCODING"].lower()

@@ -289,7 +289,7 @@ class Post:
             errors=self._errors(),
             scheme=listener.scheme,
         )
-        return Site(listener.socket, environ, listener.tls)
+        return Site(listener.socket, environ, listener.tls, listener.redirect_port)
 
     def _errors(self) -> TextIO:
         path = self.settings.logs.errorlog
