@@ -484,6 +484,22 @@ class Tls:
         "SSL_CLIENT_CERT, all of it in PEM form.  Behind a proxy that speaks https to this server it is the proxy's.",
     )
 
+    ssl_context: str | None = setting(
+        None,
+        optional(
+            matching(
+                r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*",
+                "function",
+                "MODULE:FUNCTION",
+                "is no function: write module:function",
+            )
+        ),
+        default_text="none",
+        help="A function of the project that has the last word on how TLS is spoken, as in Gunicorn: "
+        "function(settings, default_ssl_context_factory) returns an ssl.SSLContext, usually the one that the factory "
+        "makes, with something changed.  It is called for each certificate when the application is loaded, by the "
+        "account that serves, and by each worker when a certificate is renewed.",
+    )
     redirect_bind: tuple[Binding, ...] = setting(
         "",
         list_of(address(), "list of addresses"),

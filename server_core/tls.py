@@ -160,7 +160,7 @@ class Choice:
 
     ``context`` is what all connections begin with.  It stays the same as long as this process lives, for it has the
     keys of session tickets, which all workers share; ``take`` changes what is chosen.  ``make`` makes the context of a
-    certificate, with the authorities of clients.
+    certificate, with the authorities of clients; one that has a ``sni_callback`` already chooses by itself.
     """
 
     def __init__(self, make: Callable[[Pair, Piece | None], ssl.SSLContext], material: Material) -> None:
@@ -172,7 +172,8 @@ class Choice:
         # The property of Python's own class puts each name through its codec for IDNA first, and whatever is no name,
         # which a client may well send, would end as a traceback in the log.
         base: Any = super(ssl.SSLContext, ssl.SSLContext)
-        base.sni_callback.__set__(self.context, self._choose)
+        if self.context.sni_callback is None:
+            base.sni_callback.__set__(self.context, self._choose)
 
     def take(self, material: Material) -> None:
         """From now on new connections get these certificates.  When one cannot be used, all stays as it is."""

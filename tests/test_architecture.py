@@ -66,6 +66,7 @@ server_core.gateway.findings
 server_core.gateway.inspection
 server_core.gateway.dotenv
 server_core.gateway.loader
+server_core.gateway.tls_hook
 server_core.gateway.environ
 server_core.gateway.mount
 server_core.gateway.static_files

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 
 # The system's own: a worker class (gevent) may replace what stands in these modules.
 from os import fork
@@ -25,6 +26,7 @@ from server_core.certificates import Pair, Piece, read_all
 from server_core.errors import AppLoadError, ServeError, StartError
 from server_core.gateway.leftovers import Leftovers
 from server_core.gateway.loader import Loaded, describe
+from server_core.gateway.tls_hook import load_hook
 from server_core.listeners import Listener, adopt
 from server_core.logs import error_log, prepare_files
 from server_core.process import dead_children, drop_privileges, set_title, tune_collector
@@ -99,13 +101,13 @@ class ForkServer:
             prepare_files(boot.settings.logs, boot.account, boot.origins)
             drop_privileges(boot.account, boot.settings.process.umask)
             if is_foreign(name):
-                boot.spec.find_modules()
+                boot.spec.prepare()
                 self._worker_class = load_worker_class(name)
             self._worker_class.prepare()
             self._log = error_log(boot.settings.logs, boot.title)  # with such locks as there are from now on
             if material is not None:
                 pass_over_nonsense()
-                self._choice = Choice(self._make_context, material)
+                self._choice = Choice(self._maker_of_contexts(), material)
             if boot.settings.workers.preload_app:
                 with self._leftovers:
                     self._loaded = bring_in(boot.spec, boot.settings, boot.reports, self._log)
@@ -128,8 +130,18 @@ class ForkServer:
         report(boot.reports, imported=True)
         return self._fork_on_demand()
 
-    def _make_context(self, pair: Pair, authorities: Piece | None) -> SSLContext:
-        return context_of(pair, authorities, self._boot.settings.tls, self._boot.origins)
+    def _maker_of_contexts(self) -> Callable[[Pair, Piece | None], SSLContext]:
+        boot = self._boot
+        settings = boot.settings
+
+        def make(pair: Pair, authorities: Piece | None) -> SSLContext:
+            return context_of(pair, authorities, settings.tls, boot.origins)
+
+        if settings.tls.ssl_context is None or boot.failure is not None:  # what tells of a failure shall not fail too
+            return make
+        boot.spec.prepare()
+        hook = load_hook(settings.tls.ssl_context, boot.origins["ssl_context"])
+        return lambda pair, authorities: hook(settings, lambda: make(pair, authorities))
 
     def _fork_on_demand(self) -> int:
         """Until the arbiter asks for no more and the last worker is gone; in a worker, until that worker's end."""

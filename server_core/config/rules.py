@@ -199,7 +199,9 @@ def what_redirects_to_https_does_not_speak_it(settings: Settings, origins: dict[
 def what_is_about_certificates_needs_one(settings: Settings, origins: dict[str, str]) -> Settings:
     """Without TLS these would do nothing, and somebody relies on them."""
     if settings.tls.certfile is None:
-        for name in ("keyfile_password", "sni_certificates", "ca_certs", "cert_reqs", "redirect_bind"):
+        for name in (
+            *("keyfile_password", "sni_certificates", "ca_certs", "cert_reqs", "ssl_context", "redirect_bind"),
+        ):
             if getattr(settings.tls, name) != SETTINGS[name].default()[0]:
                 raise ConfigError(
                     f"{name} is given ({origins[name]}) but certfile is not ({origins['certfile']}): without a "

@@ -72,14 +72,14 @@ class AppSpec:
         """What people may read."""
         return self.title or without_arguments(self.target)
 
-    def find_modules(self) -> None:
-        """From now on the project's modules can be imported."""
+    def prepare(self) -> None:
+        """Let this process find the project's modules, and its variables of the environment be those of ./.env."""
+        renew(os.environ, self.dotenv)
         sys.path[:0] = [entry for entry in self.path if entry not in sys.path]
 
     def load(self, settings: Settings) -> Loaded:
         """Import the application.  Raises AppLoadError, with the traceback when the application's code is at fault."""
-        renew(os.environ, self.dotenv)
-        self.find_modules()
+        self.prepare()
         module, _, function = self.loader.partition(":")
         try:
             loaded = getattr(importlib.import_module(module), function)(self.target, settings)
