@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
@@ -29,6 +30,16 @@ class Piece(NamedTuple):
         """For messages."""
         return f"{self.path!r} ({self.origin})"
 
+    def as_list(self) -> list[str]:
+        """For ``of_list``, in another process."""
+        return [self.setting, self.path, self.origin, self.data.decode("latin-1")]
+
+    @classmethod
+    def of_list(cls, parts: list[str]) -> Piece:
+        """The opposite of ``as_list``."""
+        setting, path, origin, data = parts
+        return cls(setting, path, origin, data.encode("latin-1"))
+
 
 class Pair(NamedTuple):
     """A certificate with those that vouch for it, and its key, if that is not in the same file."""
@@ -41,6 +52,16 @@ class Pair(NamedTuple):
         """The file in which the key is."""
         return self.key or self.certificate
 
+    def as_list(self) -> list[list[str]]:
+        """For ``of_list``, in another process."""
+        return [piece.as_list() for piece in (self.certificate, self.key) if piece is not None]
+
+    @classmethod
+    def of_list(cls, pieces: list[list[str]]) -> Pair:
+        """The opposite of ``as_list``."""
+        certificate, *key = map(Piece.of_list, pieces)
+        return cls(certificate, key[0] if key else None)
+
 
 class Material(NamedTuple):
     """All that has to be read before the processes that speak TLS may not read it any more."""
@@ -48,6 +69,32 @@ class Material(NamedTuple):
     default: Pair | None
     by_name: Mapping[str, Pair]  # of hosts, in lower case
     authorities: Piece | None  # those that vouch for clients
+
+    def as_bytes(self) -> bytes:
+        """For ``from_bytes``, in another process."""
+        told = {
+            "default": None if self.default is None else self.default.as_list(),
+            "by_name": {name: pair.as_list() for name, pair in self.by_name.items()},
+            "authorities": None if self.authorities is None else self.authorities.as_list(),
+        }
+        return json.dumps(told).encode("ascii")
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Material:
+        """The opposite of ``as_bytes``."""
+        told = json.loads(data)
+        return cls(
+            None if told["default"] is None else Pair.of_list(told["default"]),
+            {name: Pair.of_list(pieces) for name, pieces in told["by_name"].items()},
+            None if told["authorities"] is None else Piece.of_list(told["authorities"]),
+        )
+
+
+def paths_of(settings: Tls) -> list[str]:
+    """All files that ``read_all`` reads."""
+    paths = [settings.certfile, settings.keyfile] if settings.has_files else []
+    paths += [path for _, *pair in settings.sni_certificates for path in pair]
+    return list(dict.fromkeys(path for path in (*paths, settings.ca_certs) if path))
 
 
 def read_all(settings: Tls, origins: Mapping[str, str], adhoc: bytes = b"") -> Material:

@@ -26,6 +26,7 @@ from server_core.errors import ConfigError, StartError
 NEW_OBJECTS = 10_000
 _DEFAULT_THRESHOLDS = gc.get_threshold()
 _PR_SET_CHILD_SUBREAPER = 36
+_MEMORY = "/dev/shm"
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,11 @@ def fill_standard_streams() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
+
+
+def memory_directory() -> str | None:
+    """A directory whose files are in memory and not on a disk (Linux); None where there is none that we may use."""
+    return _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else None
 
 
 def require_writable(directory: str) -> None:

@@ -18,8 +18,9 @@ from server_core.arbiter.arbiter import Arbiter
 from server_core.arbiter.autoreload import Autoreload
 from server_core.arbiter.boot import Boot, Failure
 from server_core.arbiter.children import Generation, describe_status
+from server_core.arbiter.renewal import Renewal
 from server_core.arbiter.reports import Reports
-from server_core.certificates import read_all
+from server_core.certificates import paths_of, read_all
 from server_core.config.bindings import DEFAULT_PORTS, Binding
 from server_core.config.layers import Resolved
 from server_core.errors import AppLoadError, BootError, ConfigError
@@ -41,6 +42,7 @@ from server_core.reload.standin import stand_in
 from server_core.reload.watch import Wanted, Watch, wanted
 from server_core.scoreboard import Scoreboard
 from server_core.settings import Settings
+from server_core.shelf import Shelf
 from server_core.tls import judge
 from server_core.workers import find_worker_class
 
@@ -74,6 +76,8 @@ class Server:
         if settings.speaks_tls:
             judge(settings.tls, self.origins, read_all(settings.tls, self.origins))
         self._adhoc: Adhoc | None = None
+        self._shelf: Shelf | None = None
+        self._renewal: Renewal | None = None
         if settings.tls.is_adhoc:
             from server_core import adhoc
 
@@ -130,6 +134,7 @@ class Server:
                 pidfile.create()
             self._listen(listeners)
             self._make_certificate()
+            self._watch_certificates(log)
             adopt_orphans()
             set_title("arbiter", self._name(listeners))
             arbiter.run()
@@ -169,6 +174,16 @@ class Server:
             hosts = [binding.host for binding in self.settings.sockets.bind if binding.kind == "tcp"]
             self._adhoc = adhoc.certificate_for(adhoc.names_of(hosts))
 
+    def _watch_certificates(self, log: Logger) -> None:
+        tls = self.settings.tls
+        if paths_of(tls):
+            self._shelf = Shelf()
+            self._renewal = Renewal(tls, self.origins, self._adhoc.pem if self._adhoc else b"", self._shelf, log)
+
+    def _look(self, now: float) -> None:
+        if self._renewal is not None:
+            self._renewal.look(now)
+
     def _arbiter(self, listeners: list[Listener], watch: Watch | None, log: Logger) -> Arbiter:
         settings = self.settings
         workers = settings.workers.workers
@@ -194,6 +209,7 @@ class Server:
             make_boot,
             on_ready=lambda generation, stands_in: self._tell_ready(generation, stands_in, listeners, log),
             on_drain=stop_listening,
+            on_look=self._look,
             autoreload=Autoreload(watch, log) if watch is not None else None,
             develops=settings.profile.develops,
         )
@@ -213,6 +229,7 @@ class Server:
             lifeline,
             reports,
             self._adhoc.pem if self._adhoc else b"",
+            self._shelf.descriptor if self._shelf else -1,
         )
 
     def _name(self, listeners: Iterable[Listener]) -> str:

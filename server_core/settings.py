@@ -419,8 +419,8 @@ class Tls:
     """Encryption: with a certificate all addresses speak https, TLS 1.2 and newer, but for those of `bind` that begin
     with http://.  They offer http/1.1 by ALPN.
 
-    The files are read at the start and at each reload (HUP), so a renewed certificate needs no new start, and they are
-    read before `user` is taken on: the key may belong to root alone."""
+    The files are read before `user` is taken on: the key may belong to root alone.  They are looked at once a second,
+    and when they have changed and can be used, new connections get what is in them now, without a reload."""
 
     certfile: str | None = setting(
         None,

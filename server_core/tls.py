@@ -5,22 +5,22 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from logging import Logger
 from typing import TYPE_CHECKING, Any
 
 from server_core.certificates import Material, Pair, Piece
-from server_core.errors import ConfigError, StartError
+from server_core.errors import ConfigError, ServeError, StartError
+from server_core.process import memory_directory
 from server_core.settings import Tls
+from server_core.shelf import Shelf
 
 if TYPE_CHECKING:
     import ssl
 
-#: files in it are in memory (Linux): no key of ours is written to a disk
-_MEMORY = "/dev/shm"
 #: what a list of ciphers has besides ciphers: rules that take some away or put them in order
 _RULES = ("!", "-", "+", "@")
 
@@ -148,8 +148,8 @@ def _as_file(data: bytes) -> Iterator[str]:
     """The name of a file that holds ``data``, which nobody else may read."""
     import tempfile  # not before it is needed: it brings a megabyte of other modules
 
-    memory = _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else None
-    with tempfile.NamedTemporaryFile(prefix="prefork-serve-", dir=memory) as file:
+    # Keys should not be written to a disk, where they might be found later.
+    with tempfile.NamedTemporaryFile(prefix="prefork-serve-", dir=memory_directory()) as file:
         file.write(data)
         file.flush()
         yield file.name
@@ -188,6 +188,30 @@ class Choice:
             chosen = others.get(name) or others.get(f"*.{name.partition('.')[2]}") or chosen
         if chosen is not connection.context:
             connection.context = chosen
+
+
+class Renewed:
+    """Takes what the arbiter has laid on its ``shelf`` since it had the number ``seen``."""
+
+    def __init__(self, shelf: Shelf, seen: int, choice: Choice, log: Logger) -> None:
+        self._shelf = shelf
+        self._seen = seen
+        self._choice = choice
+        self._log = log
+
+    def take_up(self) -> None:
+        """To be called before the first connection is made, and about once a second from then on."""
+        if self._shelf.number == self._seen:
+            return
+        found = self._shelf.take()
+        if found is None:
+            return
+        self._seen, data = found
+        try:
+            self._choice.take(Material.from_bytes(data))
+        except ServeError as error:
+            details = f"\n{error.details}" if error.details else ""
+            self._log.error("Renewed certificates are not used here, but those from before: %s%s", error, details)
 
 
 def pass_over_nonsense() -> None:

@@ -56,6 +56,7 @@ server_core.scoreboard
 server_core.holders
 server_core.listeners
 server_core.certificates
+server_core.shelf
 server_core.tls
 server_core.adhoc
 server_core.logs
@@ -114,6 +115,7 @@ server_core.arbiter.children
 server_core.arbiter.judge
 server_core.arbiter.faults
 server_core.arbiter.autoreload
+server_core.arbiter.renewal
 server_core.arbiter.arbiter
 server_core.arbiter.forkserver
 

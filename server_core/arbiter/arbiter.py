@@ -40,9 +40,9 @@ class Arbiter:
     """Keeps ``workers`` workers of the newest good generation alive.
 
     ``make_boot(generation, lifeline, reports, failure)`` says what a forkserver is told.  ``on_ready(generation,
-    stands_in)`` is called whenever a generation has taken over.  With ``autoreload`` (development) a first import that
-    fails does not end the server: it waits for a change; and if the profile ``develops`` a generation of our own stands
-    in for an application that cannot be loaded, and shows its clients why.
+    stands_in)`` is called whenever a generation has taken over, ``on_look(now)`` at least once a second.  With
+    ``autoreload`` (development) a first import that fails does not end the server: it waits for a change; and if the
+    profile ``develops`` a generation of our own stands in for an application that cannot be loaded, and shows why.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Arbiter:
         *,
         on_ready: Callable[[int, bool], None] = lambda generation, stands_in: None,
         on_drain: Callable[[], None] = lambda: None,
+        on_look: Callable[[float], None] = lambda now: None,
         autoreload: Autoreload | None = None,
         develops: bool = False,
     ) -> None:
@@ -64,7 +65,7 @@ class Arbiter:
         self._log = log
         self._make_boot = make_boot
         self._on_ready = on_ready
-        self._on_drain = on_drain
+        self._on_drain, self._on_look = on_drain, on_look
         self._autoreload = autoreload
         self._develops = develops
         self._signals = SignalPipe([*SIGNALS, *UNUSED_SIGNALS, signal.SIGCHLD])
@@ -466,6 +467,7 @@ class Arbiter:
 
     def _keep_house(self, now: float) -> None:
         """Forget old faults when all is well again."""
+        self._on_look(now)
         if self._backoff.failures and not self._backoff.until > now and self._current is not None:
             ready = [worker for worker in self._workers.values() if worker.phase is Phase.READY]
             if len(ready) >= self._desired.workers and all(now - each.since > STABLE_SECONDS for each in ready):

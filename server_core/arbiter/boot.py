@@ -46,6 +46,7 @@ class Boot:
     lifeline: int
     reports: int
     pem: bytes = b""  # the certificate of our own with its key, if that is meant (certfile adhoc)
+    shelf: int = -1  # where renewed certificates will lie, if there are any to renew
     failure: Failure | None = None  # of the application: then this generation stands in for it
 
     @property
@@ -56,7 +57,8 @@ class Boot:
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What the forkserver has to inherit."""
-        return (*(number for number, _, _ in self.listeners), self.scoreboard[1], self.lifeline, self.reports)
+        found = (*(number for number, _, _ in self.listeners), self.scoreboard[1], self.lifeline, self.reports)
+        return found if self.shelf < 0 else (*found, self.shelf)
 
 
 def interpreter_options() -> list[str]:

@@ -31,8 +31,9 @@ from server_core.listeners import Listener, adopt
 from server_core.logs import error_log, prepare_files
 from server_core.process import dead_children, drop_privileges, set_title, tune_collector
 from server_core.scoreboard import Scoreboard
+from server_core.shelf import Shelf
 from server_core.signals import FOR_THE_FAMILY, SignalPipe, let_through, reset
-from server_core.tls import Choice, context_of, pass_over_nonsense
+from server_core.tls import Choice, Renewed, context_of, pass_over_nonsense
 from server_core.workers import WORKER_CLASSES, WorkerModule, is_foreign, load_worker_class
 from server_core.workers.post import Post, bring_in, report
 
@@ -75,6 +76,7 @@ class ForkServer:
         self._has_forked = False
         self._worker_class: WorkerModule
         self._choice: Choice | None = None
+        self._renewed: Renewed | None = None
 
     def run(self) -> int:
         """Import, then fork on demand until the arbiter closes the channel; returns the exit status."""
@@ -95,6 +97,8 @@ class ForkServer:
             if not is_foreign(name):
                 self._worker_class = load_worker_class(name)
             material = None
+            shelf = Shelf(boot.shelf) if boot.shelf >= 0 else None
+            seen = shelf.number if shelf is not None else 0  # first: what comes later is newer than what is read here
             if boot.pem or boot.settings.tls.has_files:
                 material = read_all(boot.settings.tls, boot.origins, boot.pem)
             # A rotation may have taken the logs away, from where only root can make new ones.
@@ -108,6 +112,8 @@ class ForkServer:
             if material is not None:
                 pass_over_nonsense()
                 self._choice = Choice(self._maker_of_contexts(), material)
+                if shelf is not None:
+                    self._renewed = Renewed(shelf, seen, self._choice, self._log)
             if boot.settings.workers.preload_app:
                 with self._leftovers:
                     self._loaded = bring_in(boot.spec, boot.settings, boot.reports, self._log)
@@ -236,6 +242,7 @@ class ForkServer:
             reports=reports,
             lifeline=boot.lifeline,
             worker_class=self._worker_class,
+            renewed=self._renewed,
         )
         return post.work()
 

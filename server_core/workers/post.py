@@ -43,6 +43,7 @@ from server_core.process import raise_open_files, set_title, tune_collector
 from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Settings
 from server_core.signals import SignalPipe
+from server_core.tls import Renewed
 from server_core.workers import WorkerModule
 
 if TYPE_CHECKING:
@@ -162,6 +163,7 @@ class Post:
     reports: int
     lifeline: int
     worker_class: WorkerModule
+    renewed: Renewed | None = None  # certificates, where there can be such
 
     def work(self) -> int:
         """Be a worker; returns the exit status."""
@@ -189,7 +191,9 @@ class Post:
         return 0
 
     def beat(self) -> None:
-        """Show a sign of life."""
+        """Show a sign of life, and take up what has been renewed; to be called once a second."""
+        if self.renewed is not None:
+            self.renewed.take_up()
         requests = self._serving.requests if self._serving is not None else 0
         self.scoreboard.write(self.slot, Score(os.getpid(), self._started, time.monotonic(), requests))
 
