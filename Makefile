@@ -21,10 +21,16 @@ test: .venv/installed lint types  ## lint, types and the test suite
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'
 	@touch $@
 
-test-all: test .venv/browser  ## the same, and what takes longer: a real browser (apt install chromium-driver), other versions, the tutorials
+test-all: test .venv/browser .venv/sslyze/installed  ## the same, and what takes longer: a real browser (apt install chromium-driver), sslyze, other versions, the tutorials
 	$(BIN)/python -m pytest -m slow
 	$(BIN)/python tests/versions.py
 	$(BIN)/python tests/walkthrough.py
+
+# Its libraries are others than ours.  Where there is no wheel of its OpenSSL, its tests are left out, and say so.
+.venv/sslyze/installed: .venv/installed
+	$(BIN)/python -m venv .venv/sslyze
+	@.venv/sslyze/bin/python -m pip install --quiet --disable-pip-version-check --only-binary nassl 'sslyze>=6.1' && \
+	    touch $@ || { rm -rf .venv/sslyze; echo "sslyze cannot be installed here: its tests are left out" >&2; }
 
 # Building atheris takes a clang with libFuzzer, so only its wheels are taken.
 .venv/fuzz: .venv/installed

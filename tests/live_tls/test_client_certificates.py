@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from wire import Wire
 from server_core.engine.peer import name_in_words
 
 Start = Callable[..., LiveServer]
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 ADA = x509.Name(
     [
@@ -101,6 +103,7 @@ class TestWhoIsLetIn:
                 "SSL_CLIENT_VERIFY": "NONE",
             }
 
+    @needs_curl
     def test_curl_is_let_in(self, asking: Callable, ada: tuple[Path, Path], authority: Authority):
         url = asking("required").url.replace("127.0.0.1", "localhost")
         command = ["curl", "-sS", "--cacert", str(authority.path), f"{url}/told"]
@@ -124,6 +127,7 @@ class TestWhatTheApplicationIsTold:
         assert found["SSL_CLIENT_V_START"] == as_openssl_has_it(certificate.not_valid_before_utc)
         assert found["SSL_CLIENT_V_END"] == as_openssl_has_it(certificate.not_valid_after_utc)
 
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
     def test_openssl_writes_the_names_in_the_same_way(self, asking: Callable, ada: tuple[Path, Path], trust: Callable):
         command = ["openssl", "x509", "-noout", "-subject", "-issuer", "-nameopt", "RFC2253", "-in", str(ada[0])]
         said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ from live import LiveServer, receive_all
 from tls_client import TlsClient, trusting
 
 Start = Callable[..., LiveServer]
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 
 
 def title_for(server: LiveServer, context: ssl.SSLContext, name: str | None, **options: object) -> str:
@@ -99,6 +101,7 @@ def test_sessions_are_resumed_for_every_name(names: LiveServer, anybody: ssl.SSL
             assert client.tls.session_reused
 
 
+@needs_curl
 def test_curl_finds_the_right_ones(names: LiveServer, authority: Authority):
     host, port = names.address
     for name in ("shop.example", "www.shop.example", "other.example"):

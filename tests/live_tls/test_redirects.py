@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from tls_client import trusting
 from wire import Wire, request
 
 Start = Callable[..., LiveServer]
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 COMMAND = [sys.executable, "-m", "server_core", "-b", "127.0.0.1:0", "--redirect-bind", "127.0.0.1:0"]
 
 
@@ -111,6 +113,7 @@ class TestAnswers:
         (line,) = eventually(lambda: [line for line in log.read_text().splitlines() if path in line])
         assert f'"GET {path} HTTP/1.1" 308 - "-" "me"' in line
 
+    @needs_curl
     def test_curl_follows(self, door: LiveServer, authority: Authority, port: int):
         url = f"http://localhost:{door.address[1]}/echo"
         command = ["curl", "-sS", "-L", "--cacert", str(authority.path), "--data", "all of it", url]
