@@ -92,9 +92,16 @@ def judge_binding(binding: Binding, origin: str) -> None:
 
 
 def open_listener(
-    binding: Binding, origin: str, backlog: int, mode: int, owner: tuple[int, int], scheme: str = "http"
+    binding: Binding,
+    origin: str,
+    backlog: int,
+    mode: int,
+    owner: tuple[int, int],
+    scheme: str = "http",
+    redirect_port: int = 0,
 ) -> Listener:
-    """Bind and listen.  ``mode`` and ``owner`` (user, group; -1 leaves one alone) are for the file of a unix socket.
+    """Bind and listen.  ``mode`` and ``owner`` (user, group; -1 leaves one alone) are for the file of a unix socket,
+    ``scheme`` and ``redirect_port`` for the Listener.
 
     Raises StartError with one sentence that says where the address came from and what to do.
     """
@@ -102,7 +109,8 @@ def open_listener(
         sock = _open(binding, mode, owner)
         sock.listen(backlog)
     except OSError as error:
-        raise _refusal(binding, origin, error) from error
+        option = "--redirect-bind" if redirect_port else "--bind"
+        raise _refusal(binding, origin, error, option) from error
     sock.setblocking(False)
     if sock.family != socket.AF_UNIX:
         # Accepted sockets inherit both.  An answer's last part must not wait for an acknowledgement; and what a client
@@ -110,7 +118,7 @@ def open_listener(
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-    return Listener(sock, binding, scheme)
+    return Listener(sock, binding, scheme, redirect_port=redirect_port)
 
 
 def _open(binding: Binding, mode: int, owner: tuple[int, int]) -> socket.socket:
@@ -204,15 +212,15 @@ def _remove_stale(path: str) -> None:
     raise OSError(errno.EADDRINUSE, "in use")
 
 
-def _refusal(binding: Binding, origin: str, error: OSError) -> StartError:
-    return StartError(f"cannot listen on {binding} ({origin}): {_reason(binding, error)}")
+def _refusal(binding: Binding, origin: str, error: OSError, option: str = "--bind") -> StartError:
+    return StartError(f"cannot listen on {binding} ({origin}): {_reason(binding, error, option)}")
 
 
-def _reason(binding: Binding, error: OSError) -> str:
+def _reason(binding: Binding, error: OSError, option: str) -> str:
     if isinstance(error, socket.gaierror):
         return f"the host {binding.host!r} is not known ({error.strerror})"
     if error.errno == errno.EADDRINUSE:
-        return _busy(binding)
+        return _busy(binding, option)
     known = {
         errno.EADDRNOTAVAIL: "that address does not belong to this machine: 0.0.0.0 or [::] stand for all of its own",
         errno.EACCES: "no permission: ports below 1024 need root or the capability CAP_NET_BIND_SERVICE"
@@ -225,12 +233,12 @@ def _reason(binding: Binding, error: OSError) -> str:
     return known.get(error.errno or 0, error.strerror or str(error))
 
 
-def _busy(binding: Binding) -> str:
+def _busy(binding: Binding, option: str) -> str:
     """Who listens there, and where one could listen instead."""
     if binding.kind == "unix":
         holder, instead = holder_of_path(binding.path), "choose another address"
     else:
-        holder, instead = holder_of_port(_resolve(binding)[3][0], binding.port), _next_free(binding)
+        holder, instead = holder_of_port(_resolve(binding)[3][0], binding.port), _next_free(binding, option)
     if holder is None:
         holder = Holder(0, "another program")
     elif holder.pid == os.getpid():
@@ -238,14 +246,14 @@ def _busy(binding: Binding) -> str:
     return f"{holder.words} listens there already: stop it, or {instead}"
 
 
-def _next_free(binding: Binding) -> str:
+def _next_free(binding: Binding, option: str) -> str:
     for port in range(binding.port + 1, min(binding.port + NEXT_PORTS, 65535) + 1):
         other = replace(binding, port=port)
         try:
             _open_tcp(other).close()
         except OSError:
             continue
-        return f"take the next free port with --bind {other}"
+        return f"take the next free port with {option} {other}"
     return "choose another address"
 
 

@@ -159,12 +159,12 @@ class Server:
             listeners.append(self._open(binding, "bind", settings.scheme_of(binding)))
         port = next((each.port for each in listeners if each.scheme == "https" and each.port), DEFAULT_PORTS["https"])
         for binding in settings.tls.redirect_bind:
-            listeners.append(self._open(binding, "redirect_bind", "http")._replace(redirect_port=port))
+            listeners.append(self._open(binding, "redirect_bind", "http", port))
 
-    def _open(self, binding: Binding, setting: str, scheme: str) -> Listener:
-        sockets = self.settings.sockets
+    def _open(self, binding: Binding, setting: str, scheme: str, redirect_port: int = 0) -> Listener:
+        sockets, origin = self.settings.sockets, self.origins[setting]
         owner = (self.account.user, self.account.group)
-        return open_listener(binding, self.origins[setting], sockets.backlog, sockets.socket_mode, owner, scheme)
+        return open_listener(binding, origin, sockets.backlog, sockets.socket_mode, owner, scheme, redirect_port)
 
     def _make_certificate(self) -> None:
         """Once: all generations have the same, or a browser would ask again at each reload."""

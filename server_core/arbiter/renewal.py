@@ -5,6 +5,7 @@ The arbiter does this: it has kept the right to read them.  They are tried first
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from logging import Logger
@@ -27,7 +28,8 @@ Status = tuple[tuple[int, int, int, int] | None, ...]
 class Renewal:
     """``shelf`` gets renewed certificates; made before anybody reads the files to serve with them.
 
-    ``adhoc`` is the certificate of our own, if there is one: it stays, beside files that may change.
+    ``adhoc`` is the certificate of our own, if there is one: it stays, beside files that may change.  Raises
+    ConfigError.
     """
 
     def __init__(self, settings: Tls, origins: Mapping[str, str], adhoc: bytes, shelf: Shelf, log: Logger) -> None:
@@ -38,6 +40,7 @@ class Renewal:
         self._log = log
         self._paths = paths_of(settings)
         self._used = self._seen = self._status()
+        self._laid = _digest(read_all(settings, origins, adhoc).as_bytes())
         self._since = 0.0  # when they changed for the last time
         self._next = 0.0
 
@@ -59,7 +62,11 @@ class Renewal:
             judge(self._settings, self._origins, material)
             if self._status() != self._seen:
                 return
-            self._shelf.lay(material.as_bytes())
+            data = material.as_bytes()
+            is_new = _digest(data) != self._laid
+            if is_new:
+                self._shelf.lay(data)
+                self._laid = _digest(data)
         except (ServeError, OSError) as error:
             if now - self._since < PATIENCE_SECONDS:
                 return
@@ -67,7 +74,8 @@ class Renewal:
             self._log.error("Changed certificate files are not taken up, those from before are used on: %s.", why)
         else:
             changed = [path for path, new, old in zip(self._paths, self._seen, self._used, strict=True) if new != old]
-            self._log.info("Certificates were renewed (%s): new connections get them.", ", ".join(changed))
+            if is_new:
+                self._log.info("Certificates were renewed (%s): new connections get them.", ", ".join(changed))
         self._used = self._seen
 
     def _status(self) -> Status:
@@ -80,3 +88,8 @@ class Renewal:
             else:
                 found.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
         return tuple(found)
+
+
+def _digest(data: bytes) -> bytes:
+    """Instead of the keys themselves, which the arbiter does not need to keep."""
+    return hashlib.sha256(data).digest()

@@ -179,3 +179,4 @@ class TestRefusals:
         second = serve("contract:app", *with_certificate, "--redirect-bind", where, wait=False)
         assert second.wait() == 1
         assert f"cannot listen on {where} (--redirect-bind): another prefork-serve, " in second.text
+        assert "or take the next free port with --redirect-bind 127.0.0.1:" in second.text

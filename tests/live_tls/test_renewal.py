@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -160,6 +160,18 @@ def test_workers_that_come_later_have_it(serve: Start, files: Files, trust: ssl.
     assert title_of(server, trust) == title
 
 
+def test_files_that_are_only_touched_are_the_same(serve: Start, files: Files, trust: ssl.SSLContext):
+    server = serve("contract:app", "-w", "1", *files.options)
+    os.utime(files.certfile)
+    until = time.monotonic() + 4 * LOOK_SECONDS
+    while time.monotonic() < until:
+        assert title_of(server, trust) == "number 1"
+    assert "renewed" not in server.text
+    title = files.renew()
+    server.read_until(RENEWED)
+    all_show(server, trust, title)
+
+
 def test_a_reload_in_between_changes_nothing(serve: Start, files: Files, trust: ssl.SSLContext):
     server = serve("contract:app", "-w", "1", *files.options)
     for generation in (2, 3):
@@ -288,10 +300,7 @@ def test_a_hook_is_called_again_and_its_failure_leaves_the_old_ones(
 class TestShelf:
     @pytest.fixture
     def shelf(self) -> Iterator[Shelf]:
-        with ExitStack() as stack:
-            shelf = Shelf()
-            stack.callback(os.close, shelf.descriptor)
-            stack.callback(os.close, shelf._writing)
+        with closing(Shelf()) as shelf:
             yield shelf
 
     def test_what_was_laid_last_is_taken(self, shelf: Shelf):
@@ -301,11 +310,27 @@ class TestShelf:
             shelf.lay(data)
             assert reader.number == number
             assert reader.take() == (number, data)
-        assert os.fstat(shelf.descriptor).st_size < 10_000
+        assert os.fstat(shelf.descriptor).st_blocks * 512 <= 5 * 4096, "memory for what lies there"
+
+    def test_what_there_is_no_room_for_is_refused_and_the_present_one_stays(self, shelf: Shelf):
+        shelf.lay(b"a" * (12 << 20))
+        with pytest.raises(OSError, match="No space left"):
+            shelf.lay(b"b" * (12 << 20))
+        assert shelf.take() == (1, b"a" * (12 << 20))
+        shelf.lay(b"c")
+        assert shelf.take() == (2, b"c")
+
+    def test_who_has_looked_before_needs_no_descriptor(self, shelf: Shelf):
+        reader = Shelf(os.dup(shelf.descriptor))
+        os.close(reader.descriptor)
+        shelf.lay(b"a")
+        assert reader.take() == (1, b"a")
 
     def test_who_has_inherited_it_cannot_write(self, shelf: Shelf):
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.pwrite(shelf.descriptor, b"x", 0)
+        with pytest.raises(TypeError, match="readonly"):
+            shelf._memory[0] = 1
         assert os.fstat(shelf.descriptor).st_mode & 0o777 == 0o600
         assert os.fstat(shelf.descriptor).st_nlink == 0
 
