@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
 from time import monotonic
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 from urllib.parse import urlsplit
 
 from server_core.console import local_time
@@ -57,7 +57,13 @@ def zone_of(logs: Logs, origin: str = "") -> tzinfo | None:
         )
 
 
-class _ErrorFile(logging.StreamHandler[TextIO]):
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler  # which has no parameter before Python 3.11
+
+
+class _ErrorFile(_StreamHandler):
     """An error log in a file, for ``account`` to write to as well.  Raises OSError."""
 
     def __init__(self, path: str, account: Account) -> None:
