@@ -45,6 +45,19 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
+    def revoke(self, *certfiles: Path) -> Path:
+        """A list of these certificates, which count no more (CRL)."""
+        now = datetime.now(timezone.utc)
+        builder = x509.CertificateRevocationListBuilder(self._certificate.subject, now, now + timedelta(days=1))
+        for path in certfiles:
+            number = x509.load_pem_x509_certificate(path.read_bytes()).serial_number
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now).build()
+            )
+        path = self.directory / "revoked.pem"
+        path.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        return path
+
     def make(
         self,
         name: str,

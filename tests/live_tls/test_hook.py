@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import ssl
 from collections.abc import Callable
@@ -12,6 +14,8 @@ import pytest
 from certificates import Authority
 from live import Answer, LiveServer, eventually
 from tls_client import TlsClient, trusting
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "https.md"
 
 Start = Callable[..., LiveServer]
 
@@ -90,6 +94,22 @@ def context(settings, default_ssl_context_factory):
     server = hooked()
     with server.connect_plain() as sock, TlsClient(sock, trusting(str(authority.path))) as client:
         assert client.tls.getpeercert()["subject"] == ((("commonName", "chosen"),),)
+
+
+def test_the_example_of_the_manual_refuses_who_has_been_revoked(
+    hooked: Callable, project: Path, authority: Authority, tmp_path: Path
+):
+    (example,) = re.findall(r"```python\n(.*?)```", HOW_TO.read_text(encoding="utf-8"), re.DOTALL)
+    (project / "hook.py").write_text(example)
+    good, bad = authority.make("good-client"), authority.make("bad-client")
+    shutil.copy(authority.revoke(bad[0]), project)
+    server = hooked("hook:context", "--ca-certs", str(authority.path), "--cert-reqs", "required")
+    server.secure = trusting()
+    server.secure.load_cert_chain(*good)
+    assert server.get("/").status == 200
+    server.secure.load_cert_chain(*bad)
+    with server.connect_plain() as sock, pytest.raises(ssl.SSLError, match="certificate revoked"):
+        TlsClient(sock, server.secure).recv(1)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
