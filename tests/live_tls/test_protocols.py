@@ -12,6 +12,8 @@ from certificates import Authority
 from live import LiveServer
 from tls_client import TlsClient, trusting
 
+from server_core.settings import Tls
+
 Start = Callable[..., LiveServer]
 
 
@@ -81,3 +83,4 @@ class TestPasswords:
         assert "geheim" not in done.stdout
         (line,) = (line for line in done.stdout.splitlines() if line.startswith("keyfile_password"))
         assert line.split() == ["keyfile_password", "***", "--keyfile-password"]
+        assert "geheim" not in repr(Tls(keyfile_password="geheim"))
