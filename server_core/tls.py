@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 #: what a list of ciphers has besides ciphers: rules that take some away or put them in order
 _RULES = ("!", "-", "+", "@")
+
+
+def import_early() -> None:
+    """Import what contexts need: called while all of Python can be read, before another account is taken on."""
+    for name in ("ssl", "tempfile"):
+        importlib.import_module(name)
 
 
 def judge(settings: Tls, origins: Mapping[str, str], material: Material) -> None:

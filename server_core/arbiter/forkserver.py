@@ -7,6 +7,7 @@ can hurt nobody but this process.
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import math
 import os
 import signal
@@ -33,7 +34,7 @@ from server_core.process import dead_children, drop_privileges, set_title, tune_
 from server_core.scoreboard import Scoreboard
 from server_core.shelf import Shelf
 from server_core.signals import FOR_THE_FAMILY, SignalPipe, let_through, reset
-from server_core.tls import Choice, Renewed, context_of, pass_over_nonsense
+from server_core.tls import Choice, Renewed, context_of, import_early, pass_over_nonsense
 from server_core.workers import WORKER_CLASSES, WorkerModule, is_foreign, load_worker_class
 from server_core.workers.post import Post, bring_in, report
 
@@ -101,6 +102,8 @@ class ForkServer:
             seen = shelf.number if shelf is not None else 0  # first: what comes later is newer than what is read here
             if boot.pem or boot.settings.tls.has_files:
                 material = read_all(boot.settings.tls, boot.origins, boot.pem)
+                import_early()
+                importlib.import_module("server_core.engine.secure")
             # A rotation may have taken the logs away, from where only root can make new ones.
             prepare_files(boot.settings.logs, boot.account, boot.origins)
             drop_privileges(boot.account, boot.settings.process.umask)

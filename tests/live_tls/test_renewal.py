@@ -18,6 +18,7 @@ from live import LiveServer, eventually
 from tls_client import TlsClient, trusting
 from wire import Wire, request
 
+import server_core
 from server_core.arbiter.renewal import LOOK_SECONDS, PATIENCE_SECONDS
 from server_core.shelf import Shelf
 
@@ -180,6 +181,23 @@ def test_a_reload_in_between_changes_nothing(serve: Start, files: Files, trust: 
         server.signal(signal.SIGHUP)
         server.read_until(f"Generation {generation} has taken over")
         all_show(server, trust, title)
+    title = files.renew()
+    server.read_until(RENEWED)
+    all_show(server, trust, title)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_workers_that_may_not_read_our_own_code_speak_tls(
+    serve: Start, files: Files, trust: ssl.SSLContext, tmp_path: Path
+):
+    ours = tmp_path / "ours"
+    shutil.copytree(Path(server_core.__file__).parent, ours / "server_core")
+    ours.chmod(0o700)
+    options = ["-w", "1", *files.options, "-u", "65534", "-g", "65534"]
+    server = serve("contract:app", *options, env={"PYTHONPATH": str(ours)})
+    assert title_of(server, trust) == "number 1"
+    server.secure = trust
+    assert server.get("/").status == 200
     title = files.renew()
     server.read_until(RENEWED)
     all_show(server, trust, title)
