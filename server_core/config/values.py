@@ -451,7 +451,7 @@ def certificates_by_name() -> Kind[tuple[tuple[str, str, str], ...]]:
 
     def parse_all(raw: object) -> tuple[tuple[str, str, str], ...]:
         if isinstance(raw, Mapping):
-            raw = [f"{name}={files}" for name, files in raw.items()]
+            raw = [f"{name}={os.fspath(path) if isinstance(path, os.PathLike) else path}" for name, path in raw.items()]
         values = items.parse(raw)
         twice = sorted(name for name, count in Counter(name for name, _, _ in values).items() if count > 1)
         if twice:

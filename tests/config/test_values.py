@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ SPAN = values.duration("0", "24h")
 SIZE = values.size("0", "1TB")
 NAMES = values.list_of(values.text(), "list of texts")
 PAIRS = values.pairs("header", "NAME: VALUE", frozenset({"host"}))
+REQUIRED = values.choice("none", "optional", "required", numbered=True)
+HOSTS = values.certificates_by_name()
 ADDRESSES = values.list_of(values.address(), "list of addresses")
 
 
@@ -29,6 +32,12 @@ ADDRESSES = values.list_of(values.address(), "list of addresses")
         (values.text(), "  www ", "www"),
         (values.path(), Path("run/app.pid"), "run/app.pid"),
         (values.choice("debug", "info"), " INFO ", "info"),
+        (values.choice("TLSv1.2", "TLSv1.3"), "tlsV1.3", "TLSv1.3"),
+        (REQUIRED, " Required", "required"),
+        (REQUIRED, "1", "optional"),
+        (REQUIRED, 0, "none"),
+        (REQUIRED, ssl.CERT_REQUIRED, "required"),  # so it stands in Gunicorn's files
+        (values.secret(5), " ä\n ", " ä\n "),
         (values.matching("[a-z]+", "word", "WORD", "is no word"), "abc", "abc"),
         (values.account("user"), "www-data", "www-data"),
         (values.account("user"), "1000", 1000),
@@ -86,6 +95,10 @@ ADDRESSES = values.list_of(values.address(), "list of addresses")
         (PAIRS, ["X-Url: http://a"], (("x-url", "http://a"),)),
         (PAIRS, {"X-Scheme": "https"}, (("x-scheme", "https"),)),
         (PAIRS, "", ()),
+        (HOSTS, "A.example = a.pem, *.b=c.pem : d", (("a.example", "a.pem", ""), ("*.b", "c.pem", "d"))),
+        (HOSTS, {"a": "b:c"}, (("a", "b", "c"),)),
+        (HOSTS, {"a": Path("b")}, (("a", "b", ""),)),
+        (HOSTS, "", ()),
         (values.optional(NUMBER), None, None),
         (values.optional(NUMBER), " ", None),
         (values.optional(NUMBER), "5", 5),
@@ -111,6 +124,16 @@ def test_a_right_value_is_read(kind: Kind[Any], raw: object, value: object) -> N
         (values.pattern(), "", "is empty"),
         (values.choice("debug", "info"), "loud", "is none of debug, info"),
         (values.choice("debug", "info"), 1, "is none of debug, info"),
+        (REQUIRED, 3, "is none of none, optional, required"),
+        (REQUIRED, True, "is none of none"),
+        (REQUIRED, "-1", "is none of none"),
+        (values.secret(5), "ääa1", "is longer than 5 bytes"),
+        (values.secret(5), 12345, "is not text"),
+        (HOSTS, "a", "names no certificate"),
+        (HOSTS, "a=:b", "names no certificate"),
+        (HOSTS, "a.*=b", "begins with no name of a host"),
+        (HOSTS, "a=b,A=c", "has two certificates for a"),
+        (HOSTS, {"a": {"b": "c"}, "": "d"}, "begins with no name of a host"),
         (values.matching("[a-z]+", "word", "WORD", "is no word"), "a1", "is no word"),
         (values.account("user"), "-1", "is not the number of a user"),
         (values.account("user"), 2**32 - 1, "is not the number of a user"),
