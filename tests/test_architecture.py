@@ -41,6 +41,7 @@ server_core.http.head
 server_core.http.fields
 server_core.http.policy
 server_core.http.framing
+server_core.http.guard
 server_core.http.forwarded
 server_core.http.proxy_protocol
 server_core.http.response

@@ -36,6 +36,8 @@ class _Keys(dict[str, str]):
 
 
 _KEYS = _Keys()
+#: the key of a field name as it was spelt, "" for one that is dropped
+key_of = _KEYS.__getitem__
 
 
 def combine(lines: list[tuple[str, str]]) -> Fields:
