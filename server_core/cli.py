@@ -16,7 +16,7 @@ from server_core.launch import Call, run, tell
 @click.version_option(__version__, prog_name="prefork-serve")
 @click.pass_context
 def command(ctx: click.Context, /, **parameters: object) -> None:
-    """Serve APP, a WSGI application written as module:callable or 'module:factory("argument")'.
+    """Serve APP, a WSGI or ASGI application written as module:callable or 'module:factory("argument")'.
 
     What the options say can be given in a file (-c FILE) and in the environment too, by the names that --show-config
     lists: --access-logfile is accesslog in a file and SERVE_ACCESSLOG in the environment. The command line wins.

@@ -44,7 +44,7 @@ from server_core.scoreboard import Scoreboard
 from server_core.settings import Settings
 from server_core.shelf import Shelf
 from server_core.tls import judge
-from server_core.workers import find_worker_class
+from server_core.workers import find_worker_class, require
 
 if TYPE_CHECKING:
     from server_core.adhoc import Adhoc
@@ -69,6 +69,8 @@ class Server:
         worker_class = find_worker_class(settings.workers.worker_class, self.origins["worker_class"])
         if settings.workers.threads > 1 and not worker_class.has_threads:
             raise ConfigError(f"worker_class {settings.workers.worker_class} has no threads: leave threads at 1.")
+        if worker_class.asgi and settings.asgi.asgi_loop == "uvloop":
+            require("uvloop", "asgi", f"asgi_loop uvloop ({self.origins['asgi_loop']})")
         compile_format(settings.logs.access_log_format, self.origins["access_log_format"])
         zone_of(settings.logs, self.origins["log_timezone"])
         if settings.paths.static and settings.paths.static_mounts:

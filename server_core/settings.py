@@ -209,8 +209,8 @@ class Workers:
         flags=("-k", "--worker-class"),
         default_text="`sync`, or `gthread` when `threads` is above 1",
         help="The way in which a worker waits for its clients: sync (one request at a time), gthread (a pool of "
-        "threads), gevent or eventlet (a greenlet for each request), or package.module:Class for your own.  Slow "
-        "clients hold up none of them.",
+        "threads), gevent or eventlet (a greenlet for each request), asgi (an event loop, for ASGI applications; it "
+        "needs the package uvicorn), or package.module:Class for your own.  Slow clients hold up none of them.",
     )
     threads: int = setting(
         1,
@@ -587,6 +587,31 @@ class Proxy:
 
 
 @dataclass(frozen=True)
+class Asgi:
+    """What is only for the worker class asgi: its event loop, the application's lifespan, websockets."""
+
+    asgi_loop: str = setting(
+        "auto",
+        choice("auto", "asyncio", "uvloop"),
+        help="The event loop: asyncio is Python's own, uvloop is a faster one and needs the package of that name, auto "
+        "takes uvloop where it is installed.",
+    )
+    asgi_lifespan: str = setting(
+        "auto",
+        choice("auto", "on", "off"),
+        help="Whether the application is told of the start and the end of its worker: on insists on it, off does not "
+        "try, auto goes on without when the application raises an exception instead of an answer, as those do that "
+        "know no lifespan.  A startup that fails refuses the start or the reload, like code that cannot be imported.",
+    )
+    websocket_max_message_size: int = setting(
+        "16MB",
+        size("1", "1GB"),
+        help="The largest message that a client may send on a websocket, in bytes; a larger one closes it with the "
+        "code 1009.",
+    )
+
+
+@dataclass(frozen=True)
 class Responses:
     """What the server itself adds to responses."""
 
@@ -791,6 +816,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     tls: Tls = field(default_factory=Tls)
     proxy: Proxy = field(default_factory=Proxy)
+    asgi: Asgi = field(default_factory=Asgi)
     responses: Responses = field(default_factory=Responses)
     process: Process = field(default_factory=Process)
     logs: Logs = field(default_factory=Logs)

@@ -17,12 +17,16 @@ class SignalPipe:
     """Collects signals from the moment of its creation; ``descriptor`` can be read when one has come."""
 
     def __init__(self, signals: Iterable[signal.Signals]) -> None:
-        self.descriptor, write = os.pipe()
+        self.descriptor, self._write = os.pipe()
         os.set_blocking(self.descriptor, False)
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        os.set_blocking(self._write, False)
+        self.listen()
         for number in signals:
             _handle(number, _note)
+
+    def listen(self) -> None:
+        """Have the interpreter write here; again, where a library may have put a pipe of its own in this place."""
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
 
     def read(self) -> list[signal.Signals]:
         """The signals since the last call, in order."""

@@ -75,6 +75,9 @@ server_core.gateway.static_files
 server_core.gateway.static
 server_core.gateway.leftovers
 server_core.gateway.wsgi
+server_core.gateway.interface
+server_core.gateway.asgi
+server_core.gateway.bridge
 
 server_core.engine
 server_core.engine.poller
@@ -98,12 +101,20 @@ server_core.engine.watcher
 server_core.engine.threaded
 server_core.engine.green
 
+server_core.asgi
+server_core.asgi.outlet
+server_core.asgi.connection
+server_core.asgi.greeting
+server_core.asgi.service
+server_core.asgi.library
+
 server_core.workers
 server_core.workers.post
 server_core.workers.sync
 server_core.workers.gthread
 server_core.workers.gevent
 server_core.workers.eventlet
+server_core.workers.asgi
 
 server_core.testing
 server_core.pytest_plugin
@@ -192,6 +203,8 @@ ONLY_IN = {
     "ssl": {"server_core.tls", "server_core.engine.transport", "server_core.engine.peer"},
     "argparse": {"server_core.config.arguments", "django_serve.management.commands.serve", "django_serve.manage"},
     "werkzeug": {"flask_serve.debugger"},
+    "uvicorn": {"server_core.asgi.library"},
+    "uvloop": {"server_core.asgi.library"},
 }
 
 #: "about 400 lines"

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from server_core.arbiter.boot import Boot, Failure
 from server_core.gateway.loader import AppSpec
+from server_core.workers import calls_asgi
 
 
 def stand_in(boot: Boot, failure: Failure) -> Boot:
@@ -20,4 +21,7 @@ def stand_in(boot: Boot, failure: Failure) -> Boot:
     spec = AppSpec(json.dumps(told), boot.title, "server_core.reload.broken:load")
     # The page asks again and again: a line for each would hide what the console has to say.
     logs = replace(boot.settings.logs, accesslog=None, syslog=False)
-    return replace(boot, spec=spec, settings=replace(boot.settings, logs=logs), failure=failure)
+    workers = boot.settings.workers
+    if calls_asgi(workers.worker_class):  # our application is WSGI
+        workers = replace(workers, worker_class="sync")
+    return replace(boot, spec=spec, settings=replace(boot.settings, logs=logs, workers=workers), failure=failure)

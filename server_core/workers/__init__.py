@@ -30,35 +30,46 @@ class WorkerModule(Protocol):
 
 
 class WorkerClass(NamedTuple):
-    """A worker class as it is declared: where it is, whether ``threads`` means anything to it, how it works, whether
-    one worker runs several requests at once, the library that it ``needs``, which is an extra of that name, and whether
-    threads that the import has started go on in the workers."""
+    """A worker class as it is declared: where it is, how it works, how many requests one worker runs at once.
+
+    ``has_threads`` says whether it has as many as the setting says, ``asgi`` whether it calls ASGI applications, not
+    WSGI.  ``needs`` is the library without which it cannot run, and our extra that brings it.  ``threads_survive`` says
+    that threads which the import has started go on in the workers.
+    """
 
     module: str
-    has_threads: bool
     summary: str
     at_once: str
-    needs: str = ""
+    has_threads: bool = False
+    asgi: bool = False
+    needs: tuple[str, str] = ("", "")
     threads_survive: bool = False
 
 
 WORKER_CLASSES = {
-    "sync": WorkerClass("server_core.workers.sync", False, "one request at a time", "no"),
-    "gthread": WorkerClass("server_core.workers.gthread", True, "a pool of threads on one readiness loop", "`threads`"),
+    "sync": WorkerClass("server_core.workers.sync", "one request at a time", "no"),
+    "gthread": WorkerClass(
+        "server_core.workers.gthread", "a pool of threads on one readiness loop", "`threads`", has_threads=True
+    ),
     "gevent": WorkerClass(
         "server_core.workers.gevent",
-        False,
         "a greenlet for each request; what waits in Python lets others go on",
         "as many as there are clients",
-        "gevent",
+        needs=("gevent", "gevent"),
         threads_survive=True,
     ),
     "eventlet": WorkerClass(
         "server_core.workers.eventlet",
-        False,
         "the same with eventlet, whose authors advise against new uses",
         "as many as there are clients",
-        "eventlet",
+        needs=("eventlet", "eventlet"),
+    ),
+    "asgi": WorkerClass(
+        "server_core.workers.asgi",
+        "an event loop, for ASGI applications, with lifespan and websockets",
+        "as many as there are clients",
+        asgi=True,
+        needs=("uvicorn", "asgi"),
     ),
 }
 
@@ -68,7 +79,7 @@ def find_worker_class(name: str, origin: str) -> WorkerClass:
     found = WORKER_CLASSES.get(name)
     if found is None:
         if is_foreign(name):  # a name that is not there is found out where project code may be imported
-            return WorkerClass(name, True, "", "")
+            return WorkerClass(name, "", "", has_threads=True)
         close = difflib.get_close_matches(name, WORKER_CLASSES, n=1)
         question = f" Did you mean {close[0]}?" if close else ""
         *most, last = WORKER_CLASSES
@@ -76,10 +87,9 @@ def find_worker_class(name: str, origin: str) -> WorkerClass:
             f"worker_class: there is no worker class {name!r} ({origin}): there are {', '.join(most)} and {last}, and "
             f"your own as package.module:Class.{question}"
         )
-    if found.needs and importlib.util.find_spec(found.needs) is None:
-        raise ConfigError(
-            f'worker_class {name} ({origin}) needs {found.needs}: pip install "prefork-serve[{found.needs}]".'
-        )
+    library, extra = found.needs
+    if library:
+        require(library, extra, f"worker_class {name} ({origin})")
     return found
 
 
@@ -87,6 +97,17 @@ def is_foreign(name: str) -> bool:
     """Is this, ``package.module:Class``, somebody else's class?"""
     module, colon, names = name.partition(":")
     return bool(colon) and all(part.isidentifier() for part in (*module.split("."), *names.split(".")))
+
+
+def require(library: str, extra: str, who: str) -> None:
+    """Raise ConfigError unless a package can be imported; ``extra`` is what of ours brings it, ``who`` wants it."""
+    if importlib.util.find_spec(library) is None:
+        raise ConfigError(f'{who} needs {library}: pip install "prefork-serve[{extra}]".')
+
+
+def calls_asgi(name: str) -> bool:
+    """Does a worker of this class call ASGI applications?  False for a class that does not exist."""
+    return name in WORKER_CLASSES and WORKER_CLASSES[name].asgi
 
 
 def load_worker_class(name: str) -> WorkerModule:

@@ -24,6 +24,7 @@ from server_core.access_log import AccessLog
 from server_core.engine.connection import Connection
 from server_core.engine.site import Site
 from server_core.errors import AppLoadError
+from server_core.gateway import interface
 from server_core.gateway.environ import base_environ
 from server_core.gateway.inspection import Finding, judge
 from server_core.gateway.loader import AppSpec, Loaded
@@ -44,7 +45,7 @@ from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Settings
 from server_core.signals import SignalPipe
 from server_core.tls import Renewed
-from server_core.workers import WorkerModule
+from server_core.workers import WorkerModule, calls_asgi
 
 if TYPE_CHECKING:
     from server_core.engine.engine import Engine
@@ -87,6 +88,9 @@ def bring_in(spec: AppSpec, settings: Settings, reports: int, log: Logger, *, lo
     From now on ``log`` is the project's, if it has one for us.  Raises AppLoadError.
     """
     loaded = spec.load(settings)
+    worker_class = settings.workers.worker_class
+    asgi = calls_asgi(worker_class)
+    interface.require(loaded.application, asgi, spec.called, worker_class)
     join_project(log)
     paths = settings.paths
     application, left_out = loaded.application, list[Finding]()
@@ -94,7 +98,10 @@ def bring_in(spec: AppSpec, settings: Settings, reports: int, log: Logger, *, lo
         # Frameworks write the path that the application is mounted on into the URLs of its files.
         mounts = [(inside(url, paths.script_name), directory) for url, directory in paths.static_mounts]
         fresh = settings.profile.develops
-        application, left_out = with_files(application, mounts, fresh=fresh, is_immutable=loaded.is_immutable)
+        put = with_files
+        if asgi:
+            from server_core.gateway.bridge import files_beside as put  # not without need: asyncio needs memory
+        application, left_out = put(application, mounts, fresh=fresh, is_immutable=loaded.is_immutable)
     if settings.profile.checks and look_over:
         found = loaded.findings()
         if paths.static:
@@ -107,7 +114,8 @@ def bring_in(spec: AppSpec, settings: Settings, reports: int, log: Logger, *, lo
     if settings.development.reload:
         for directory, pattern in loaded.places:
             report(reports, place=directory, pattern=pattern)
-    return replace(loaded, application=mounted(application, paths.script_name))
+    # An ASGI application is told the path that it is mounted on by each scope (root_path).
+    return replace(loaded, application=application if asgi else mounted(application, paths.script_name))
 
 
 def _draw_new_seeds() -> None:
@@ -178,16 +186,16 @@ class Post:
         self._signals = SignalPipe([signal.SIGTERM])
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the whole family: the arbiter decides
         signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))
-        if self.loaded is None:
-            try:
+        try:
+            if self.loaded is None:
                 self.loaded = bring_in(self.spec, self.settings, self.reports, self.log, look_over=self.is_first)
-            except AppLoadError as error:
-                report(self.reports, failed=str(error), details=error.details)
-                return error.exit_code
-            if self.settings.workers.tune_gc:
-                tune_collector()
-        _draw_new_seeds()
-        self.worker_class.run(self)
+                if self.settings.workers.tune_gc:
+                    tune_collector()
+            _draw_new_seeds()
+            self.worker_class.run(self)
+        except AppLoadError as error:
+            report(self.reports, failed=str(error), details=error.details)
+            return error.exit_code
         return 0
 
     def beat(self) -> None:
@@ -200,6 +208,7 @@ class Post:
     def attend(self, serving: Serving) -> None:
         """Wire ``serving`` to the family: signals, the lifeline and the arbiter's words; reports that we are ready."""
         self._serving = serving
+        self._signals.listen()
         serving.add_reader(self._signals.descriptor, self._read_signals)
         serving.add_reader(self.lifeline, self._arbiter_is_gone)
         if self.settings.development.reload:
@@ -245,6 +254,26 @@ class Post:
         """Ask the arbiter to replace this worker, because it has answered as many requests as it should."""
         report(self.reports, recycle=self.settings.workers.max_requests)
 
+    def sites(self, concurrent: bool) -> list[Site]:
+        """The listening sockets, with what all requests on each of them have in common."""
+        multiprocess = self.settings.workers.workers > 1
+        return [
+            Site(
+                listener.socket,
+                base_environ(
+                    *listener.server_name_and_port,
+                    SOFTWARE,
+                    multithread=concurrent,
+                    multiprocess=multiprocess,
+                    errors=self._errors(),
+                    scheme=listener.scheme,
+                ),
+                listener.tls,
+                listener.redirect_port,
+            )
+            for listener in self.listeners
+        ]
+
     def engine(self, make: Callable[..., E], *, concurrent: bool, beat: Callable[[], None] = lambda: None) -> E:
         """The engine that ``make`` makes of what every engine needs, on our listeners, attended.
 
@@ -256,7 +285,7 @@ class Post:
         assert self.loaded is not None
         engine = make(
             self.loaded.application,
-            [self._site(listener, concurrent) for listener in self.listeners],
+            self.sites(concurrent),
             settings.limits,
             settings.timeouts,
             settings.proxy,
@@ -281,19 +310,6 @@ class Post:
         from server_core.engine.secure import connect  # not without need: ssl costs 4 MB
 
         return connect
-
-    def _site(self, listener: Listener, concurrent: bool) -> Site:
-        name, port = listener.server_name_and_port
-        environ = base_environ(
-            name,
-            port,
-            SOFTWARE,
-            multithread=concurrent,
-            multiprocess=self.settings.workers.workers > 1,
-            errors=self._errors(),
-            scheme=listener.scheme,
-        )
-        return Site(listener.socket, environ, listener.tls, listener.redirect_port)
 
     def _errors(self) -> TextIO:
         path = self.settings.logs.errorlog

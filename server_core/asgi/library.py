@@ -1,0 +1,205 @@
+"""What is uvicorn's: lifespan, and websockets on connections that ask for one.  The only file that imports it.
+
+Its HTTP is not used: a second reader of the same bytes could understand them differently than we do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import traceback
+from collections.abc import Callable
+from logging import Logger
+from time import perf_counter, time
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from server_core.errors import AppLoadError
+from server_core.exchange import Exchange
+from server_core.gateway.asgi import ASGIApplication, Message, Receive, Scope, Send
+from server_core.gateway.environ import Environ
+from server_core.gateway.loader import describe
+from server_core.http.guard import Heard, spelt
+
+if TYPE_CHECKING:
+    from server_core.asgi.connection import Connection
+    from server_core.asgi.service import Service
+
+LOGGER = "uvicorn.error"
+
+
+def new_loop(kind: str) -> asyncio.AbstractEventLoop:
+    """An event loop, "uvloop", "asyncio", or "auto": the former where it is installed."""
+    if kind != "asyncio":
+        try:
+            loop: asyncio.AbstractEventLoop = importlib.import_module("uvloop").new_event_loop()
+            return loop
+        except ImportError:
+            if kind == "uvloop":
+                raise
+    return asyncio.SelectorEventLoop()
+
+
+def configure(application: ASGIApplication, lifespan: str, ws_max_size: int) -> Config:
+    """uvicorn's configuration: all that is not said here is ours to do."""
+    config = Config(
+        application,
+        http=asyncio.Protocol,
+        lifespan=lifespan,  # type: ignore[arg-type]
+        ws_max_size=ws_max_size,
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+    )
+    config.load()
+    return config
+
+
+def share_log(log: Logger) -> None:
+    """What uvicorn has to say goes to our log, unless the project has asked for it elsewhere."""
+    logger = logging.getLogger(LOGGER)
+    if not logger.hasHandlers() and not logging.getLogger("uvicorn").hasHandlers():
+        logger.handlers = log.handlers
+        logger.propagate = False
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)  # else it tells each websocket
+
+
+class Lifespan:
+    """The application's startup and shutdown; ``state`` is what it has put there for requests."""
+
+    def __init__(self, config: Config, application: ASGIApplication, log: Logger) -> None:
+        self._log = log
+        self._application = application
+        self._sentence = self._details = ""
+        self._started = False
+        config.loaded_app = self._run
+        self._lifespan = config.lifespan_class(config)
+        self._lifespan.logger = logging.getLogger(f"{LOGGER}.lifespan")
+        self._lifespan.logger.disabled = True  # we say it ourselves
+        self.state: dict[str, Any] = self._lifespan.state
+
+    async def startup(self) -> None:
+        """Raises AppLoadError when the application says that it cannot serve."""
+        await self._lifespan.startup()
+        if self._lifespan.should_exit:
+            raise AppLoadError(self._sentence, self._details)
+        self._started = True
+
+    async def shutdown(self) -> None:
+        """What fails is logged."""
+        self._sentence = ""
+        await self._lifespan.shutdown()
+        if self._sentence:
+            self._log.error("%s\n%s", self._sentence, self._details.rstrip())
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def note(message: Message) -> None:
+            if message["type"].endswith(".failed"):
+                self._note(str(message.get("message") or ""))
+            await send(message)
+
+        try:
+            await self._application(scope, receive, note)
+        except BaseException as error:
+            if not self._sentence:
+                self._note(
+                    "".join(traceback.format_exception(type(error), error, error.__traceback__)), describe(error)
+                )
+            raise
+
+    def _note(self, details: str, raised: str = "") -> None:
+        when = "shutdown" if self._started else "startup"
+        lines = details.strip().splitlines()
+        why = raised or (lines[-1] if lines else "it gave no reason")
+        self._sentence = f"the application failed at its {when} (lifespan): {why}"
+        self._details = details if len(lines) > 1 else ""
+
+
+class Websockets:
+    """All websockets of a worker."""
+
+    def __init__(self, config: Config, record: Callable[[Exchange], None] | None) -> None:
+        self._config = config
+        self._state = ServerState()
+        self._record = record
+
+    def __bool__(self) -> bool:
+        """Is there a library that speaks the protocol?"""
+        return self._config.ws_protocol_class is not None
+
+    @property
+    def connections(self) -> set[Any]:
+        """Those that are open."""
+        return self._state.connections
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """In which the application runs."""
+        return self._state.tasks
+
+    def open(
+        self,
+        service: Service,
+        connection: Connection,
+        heard: Heard,
+        template: dict[str, Any],
+        headers: list[tuple[bytes, bytes]],
+        environ: Environ,
+    ) -> None:
+        """A client asks for one; from here on its connection is uvicorn's."""
+        self._state.default_headers = service.default_headers()
+        protocol: Any = self._config.ws_protocol_class(  # type: ignore[call-arg, misc]
+            config=self._config, server_state=self._state, app_state=service.state, _loop=service.loop
+        )
+        protocol.app = self._told(service, template, environ, headers)
+        protocol.connection_made(connection.transport)
+        rest = connection.hand_over(protocol)
+        target = heard.path + ("?" + heard.query if heard.query else "")
+        service.apart(protocol.data_received, spelt(heard.method, target, headers) + rest)
+
+    def _told(
+        self, service: Service, template: dict[str, Any], environ: Environ, headers: list[tuple[bytes, bytes]]
+    ) -> ASGIApplication:
+        """The application, which is told of its request what we have understood; its end is told to the log."""
+        application = service.application
+        template, headers = template.copy(), headers.copy()
+
+        async def run(scope: Scope, receive: Receive, send: Send) -> None:
+            status = "500"
+            started = perf_counter()
+
+            async def note(message: Message) -> None:
+                nonlocal status
+                kind = message["type"]
+                if kind == "websocket.accept":
+                    status = "101"
+                elif kind == "websocket.close" and status != "101":
+                    status = "403"
+                elif kind == "websocket.http.response.start":
+                    status = str(message["status"])
+                await send(message)
+
+            for key in ("client", "server", "path", "raw_path", "root_path"):
+                scope[key] = template[key]
+            scope["scheme"] = "wss" if template["scheme"] == "https" else "ws"
+            scope["headers"] = headers
+            try:
+                await application(scope, receive, note)
+            finally:
+                if self._record is not None:
+                    self._record(Exchange(environ, status, [], 0, time(), perf_counter() - started))
+                service.answered()
+
+        return run
+
+    def shut_down(self) -> None:
+        """Close all: "service restart" (1012)."""
+        for protocol in list(self._state.connections):
+            protocol.shutdown()

@@ -1,0 +1,69 @@
+"""Many requests at once on an event loop, for ASGI applications (coroutines), with lifespan and websockets."""
+
+from __future__ import annotations
+
+from server_core.workers.post import Post
+
+
+def prepare() -> None:
+    """Import the libraries, whose memory all workers then share."""
+    from server_core.asgi import library, service  # noqa: F401
+
+
+def run(post: Post) -> None:
+    """Serve until drained.  Code that holds up the loop shows no sign of life, so ``timeout`` is its limit.
+
+    Raises AppLoadError when the application says that it cannot serve.
+    """
+    # Not before a worker is of this class: asyncio and uvicorn need memory.
+    from server_core.asgi.library import Lifespan, Websockets, configure, new_loop, share_log
+    from server_core.asgi.service import Service
+
+    settings = post.settings
+    asgi, paths = settings.asgi, settings.paths
+    assert post.loaded is not None
+    application = post.loaded.application
+    share_log(post.log)
+    config = configure(application, asgi.asgi_lifespan, asgi.websocket_max_message_size)
+    lifespan = Lifespan(config, application, post.log)
+    access_log = post.access_log()
+    loop = new_loop(asgi.asgi_loop)
+    loop.set_exception_handler(
+        lambda loop, context: post.log.error("%s", context["message"], exc_info=context.get("exception"))
+    )
+
+    async def serve() -> None:
+        await lifespan.startup()
+        service = Service(
+            loop,
+            application,
+            post.sites(concurrent=True),
+            settings.limits,
+            settings.timeouts,
+            settings.proxy,
+            post.log,
+            server=settings.responses.server_header,
+            hosts=paths.allowed_hosts if paths.check_hosts else (),
+            root_path=paths.script_name,
+            worker_connections=post.connections(),
+            share=post.scoreboard.share(post.slot),
+            state=lifespan.state,
+            record=access_log.record if access_log else None,
+            flush=access_log.flush if access_log else None,
+            beat=post.beat,
+            max_requests=post.most_requests(),
+            limit_reached=post.recycle,
+            tls=post.tls,
+            websockets=Websockets(config, access_log.record if access_log else None),
+        )
+        service.start()
+        post.attend(service)
+        await service.end()
+        await lifespan.shutdown()
+
+    try:
+        loop.run_until_complete(serve())
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+    finally:
+        loop.close()
