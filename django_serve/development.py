@@ -28,17 +28,30 @@ from server_core.gateway.mount import inside
 from server_core.settings import Settings
 
 
-def for_development(application: Application, settings: Settings) -> Application:
+def for_development(application: Application, settings: Settings, asgi: bool = False) -> Application:
     """``application`` with static files from their finders and uploaded ones, both only in debug mode."""
     if not project.DEBUG:
         return application
+    if not asgi:
+        return _counting(_with_files(application, settings)[0])
+    from server_core.gateway.bridge import beside, pass_on
+
+    files, below = _with_files(pass_on, settings)
+    return beside(application, files, below) if below else application
+
+
+def _with_files(application: Application, settings: Settings) -> tuple[Application, tuple[str, ...]]:
+    """``application`` with files in front of it, and the paths below which they are."""
     script_name = settings.paths.script_name
+    below = []
     media = _path_of(project.MEDIA_URL, script_name)
     if project.MEDIA_ROOT and media not in ("", "/"):
         application = _with_media(application, media)
+        below.append(media)
     if apps.is_installed("django.contrib.staticfiles") and settings.paths.static and project.STATIC_URL:
         application = _with_static(application, script_name)
-    return _counting(application)
+        below.append(_path_of(project.STATIC_URL, script_name))
+    return application, tuple(path for path in below if path)
 
 
 # --- files

@@ -32,25 +32,31 @@ def framework_layer() -> Layer:
     return Layer(FRAMEWORK, values)
 
 
-def wsgi_target() -> str:
-    """The project's WSGI application as ``module:callable``.  Raises ConfigError when nobody could find it."""
-    named: str | None = settings.WSGI_APPLICATION
+def application_setting(asgi: bool) -> str:
+    """The name of the setting that names the project's application."""
+    return "ASGI_APPLICATION" if asgi else "WSGI_APPLICATION"
+
+
+def application_target(asgi: bool) -> str:
+    """The project's ASGI or WSGI application as ``module:callable``.  Raises ConfigError when nobody could find it."""
+    setting = application_setting(asgi)
+    named: str | None = getattr(settings, setting, None)  # Django itself does not know the one of ASGI
     if named:
         if ":" in named:  # as every other server, and our own command line, have it
             raise ConfigError(
-                f"WSGI_APPLICATION in {settings_module()} is {named!r}, but Django has a dot for the colon: write "
+                f"{setting} in {settings_module()} is {named!r}, but Django has a dot for the colon: write "
                 f"{named.replace(':', '.')!r}."
             )
         module, _, name = named.rpartition(".")
         if not module:
             raise ConfigError(
-                f"WSGI_APPLICATION in {settings_module()} is {named!r}: write the module too, as in "
-                "'mysite.wsgi.application'."
+                f"{setting} in {settings_module()} is {named!r}: write the module too, as in "
+                f"'mysite.{'asgi' if asgi else 'wsgi'}.application'."
             )
         return f"{module}:{name}"
     if not os.environ.get("DJANGO_SETTINGS_MODULE"):
         raise ConfigError(
             "settings.configure() was called, which other processes do not see: name the module that calls it in "
-            "WSGI_APPLICATION, as in 'mysite.application', or use a settings module."
+            f"{setting}, as in 'mysite.application', or use a settings module."
         )
-    return "django.core.wsgi:get_wsgi_application()"
+    return "django.core.asgi:get_asgi_application()" if asgi else "django.core.wsgi:get_wsgi_application()"

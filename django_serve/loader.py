@@ -1,14 +1,15 @@
-"""Loads a Django project's WSGI application; runs in the forkserver or in a worker, never in the arbiter."""
+"""Loads a Django project's application, WSGI or ASGI; runs in the forkserver or in a worker, never in the arbiter."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from django_serve.layer import settings_module, wsgi_target
+from django_serve.layer import application_setting, application_target, settings_module
 from server_core.errors import AppLoadError
 from server_core.gateway.inspection import Finding
 from server_core.gateway.loader import Loaded, load_target
 from server_core.settings import Settings
+from server_core.workers import calls_asgi
 
 
 def load(target: str, settings: Settings) -> Loaded:
@@ -21,10 +22,11 @@ def load(target: str, settings: Settings) -> Loaded:
         from django.urls import set_script_prefix
 
         set_script_prefix(settings.paths.script_name + "/")
+    asgi = calls_asgi(settings.workers.worker_class)
     try:
-        application = load_target(target or wsgi_target())
+        application = load_target(target or application_target(asgi))
     except AppLoadError as error:
-        raise AppLoadError(f"{error} (WSGI_APPLICATION in {settings_module()})", error.details)
+        raise AppLoadError(f"{error} ({application_setting(asgi)} in {settings_module()})", error.details)
     # Not before here: the module of the application may be what configures Django.
     from django.conf import settings as project
     from django.urls import get_resolver
@@ -40,7 +42,7 @@ def load(target: str, settings: Settings) -> Loaded:
     if settings.profile.develops:
         from django_serve.development import changed, for_development, places_to_watch
 
-        application = for_development(application, settings)
+        application = for_development(application, settings, asgi)
         places, refresh = places_to_watch(), changed
 
     def look_over() -> Iterator[Finding]:

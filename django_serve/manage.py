@@ -58,6 +58,7 @@ def _serve_nevertheless(arguments: list[str]) -> None:
     for option in ("--traceback", "--no-color", "--force-color"):
         parser.add_argument(option, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--skip-checks", dest="skip_inspection", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--asgi", action="store_true")
     add_settings_arguments(parser)
     options = vars(parser.parse_args(arguments[2:]))
     try:

@@ -100,9 +100,9 @@ TABLE: tuple[Translation, ...] = (
     ),
     Translation(
         "ASGI_APPLICATION",
-        "nothing yet",
-        "the worker classes of today speak WSGI",
-        "a project has both, and `WSGI_APPLICATION` is the one that they can serve",
+        "the application of the worker class asgi",
+        "imported and served with `--asgi`, or `worker_class` asgi; without it, what `get_asgi_application()` returns",
+        "a project has both, and the worker class says which of them is meant",
     ),
     Translation(
         "DEBUG", "profile", "`True` means development", "whoever sees tracebacks in the browser is developing", _profile

@@ -16,7 +16,7 @@ from flask.helpers import get_debug_flag
 
 from flask_serve.loader import describe, load_app
 from flask_serve.translations import TABLE
-from server_core.config.layers import FRAMEWORK, Given, Layer, from_json, to_json
+from server_core.config.layers import FRAMEWORK, Given, Layer, Resolved, from_json, to_json
 from server_core.config.options import SettingsCommand, layers_from_click, settings_options
 from server_core.config.translation import translated
 from server_core.config.values import without_arguments
@@ -24,6 +24,7 @@ from server_core.errors import AppLoadError, BootError, ConfigError, ServeError
 from server_core.gateway.loader import AppSpec, own_traceback
 from server_core.gateway.loader import describe as describe_error
 from server_core.launch import Call, hand_over, limit_import, path_of_this_process, require_posix, tell
+from server_core.workers import calls_asgi
 
 PREFIX = "SERVE_"
 DEBUG_MODE = Given("development", "Flask's debug mode")
@@ -69,10 +70,21 @@ def serve(ctx: click.Context, info: ScriptInfo, /, **parameters: Any) -> None:
             if call.check_config or not call.resolve().settings.development.reload:
                 raise told.failure
             call.notes.append("The application cannot be loaded, so the settings in its app.config are not known.")
+        refuse_asgi(call.resolve())
         hand_over(call)
     except ServeError as error:
         tell(error)
         ctx.exit(error.exit_code)
+
+
+def refuse_asgi(resolved: Resolved) -> None:
+    """Raise ConfigError for a worker class that cannot call what Flask makes."""
+    worker_class = resolved.settings.workers.worker_class
+    if calls_asgi(worker_class):
+        raise ConfigError(
+            f"worker_class {worker_class} ({resolved.origins['worker_class']}) calls ASGI applications, and those of "
+            "Flask are WSGI: choose sync or gthread."
+        )
 
 
 @dataclass(frozen=True)
