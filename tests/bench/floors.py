@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from figures import Fact, Round, Row, compare, find
-from peers import GRANIAN, GTHREAD, ONE_FLEET, SYNC, WAITING, WSGI_PEERS
+from peers import ASGI, GRANIAN, GTHREAD, ONE_FLEET, SYNC, UVICORN, WAITING, WSGI_PEERS
 
 SHOP_IDLE, SHOP_MEMORY = "shop memory, idle", "shop memory, visited"
 SHOP_START, SHOP_RELOAD, IDLE = "shop start", "shop reload", "idle connection"
@@ -92,6 +92,7 @@ FLOORS = (
     ),
     Floor("logged", SYNC, SYNC, 0.9, against="plaintext"),
     Floor("logged", SYNC, GRANIAN, 1.3),
+    Floor("asgi", ASGI, UVICORN, 0.95),
     *_all_frameworks(),
     Floor("flask_hello", SYNC, "gunicorn sync", 1, of="memory"),
     Floor("django_hello", SYNC, "gunicorn sync", 1, of="memory"),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 OURS, BARE = "prefork-serve", "bare loop"
 SYNC, GTHREAD, GRANIAN = f"{OURS} sync", f"{OURS} gthread", "granian"
+ASGI, UVICORN = f"{OURS} asgi", "uvicorn"
 THREADS = 8  # of every threaded server: the same for all, or the comparison says nothing
 BODY = b"Hello, World!"  # what every application in apps/ answers at /
 WAITING = "sleep2"  # the oldest workload whose application waits, so that threads count
@@ -20,6 +21,7 @@ ONE_FLEET = 32  # connections at which most workloads are compared and most floo
 # What stands in the environment beside our own package.  setuptools is there to build ours; Gunicorn's gevent worker
 # imports packaging.
 PACKAGES = ("setuptools>=70.1", "granian", "gunicorn", "gevent", "packaging", "uwsgi", "waitress", "flask", "django")
+PACKAGES += ("uvicorn", "httptools", "uvloop")
 # What is measured when the system has it: program -> how it is told to say its version.
 PROGRAMS = {"nginx": "-v", "python3": "--version"}
 
@@ -47,6 +49,7 @@ class Workload:
     slow_every: int = 0  # so many-th request asks for the slow answer
     tls: bool = False  # by https
     handshakes: bool = False  # and each request with a handshake of its own
+    asgi: bool = False  # the application speaks ASGI
 
     @property
     def steady(self) -> bool:
@@ -66,6 +69,7 @@ _ALL = (
     Workload("tls", "kept connections by TLS", tls=True),
     Workload("handshakes", "a whole TLS handshake for each request", connections=(8,), tls=True, handshakes=True),
     Workload("logged", "plaintext with the access log on, to a file", logged=True),
+    Workload("asgi", "kept connections, an ASGI application", "asgi_plaintext", asgi=True),
     Workload("flask_hello", "the smallest Flask", "flask_hello", connections=(4, ONE_FLEET, 512)),
     Workload("django_hello", "the smallest Django", "django_hello", connections=(4, ONE_FLEET, 512)),
     Workload("open_flask", "Flask, steady arrivals at half of saturation", "flask_hello", half_of="flask_hello"),
@@ -104,6 +108,7 @@ class Server:
     config: str = ""  # a file of its own, to be named in the words as {config}; its gaps are written $(name)
     modules: tuple[str, ...] = ()  # the only ones that it can stand in for; none means that it serves Python
     leaf_is_worker: bool = False  # a process without children is a worker, so memory can be told per worker
+    asgi: bool = False  # it serves ASGI applications, and no others
     routed: bool = False  # a process in front holds the connections, so they are no worker's
 
     @property
@@ -118,6 +123,7 @@ class Server:
     def takes(self, workload: Workload) -> bool:
         return not (
             self.name in workload.without
+            or self.asgi != workload.asgi
             or (workload.waits and self.waiting is None)
             or (workload.logged and self.logged is None)
             or (workload.tls and self.tls is None)
@@ -186,6 +192,8 @@ _UWSGI = (
 )
 # Its limit of open connections is below what the largest run opens.
 _WAITRESS = "waitress-serve --listen {bind} --threads {threads} --connection-limit 2000"
+# With the same loop and parser that it takes by itself where they are installed.
+_UVICORN = "uvicorn --workers {workers} --host 127.0.0.1 --port {port} --no-access-log --log-level warning"
 # What a server without any Python reaches.  It needs folders of its own because it may not be the system's user.
 _NGINX = """\
 daemon off;
@@ -243,6 +251,8 @@ SERVERS = (
         quiet="--disable-logging", logged="--logto {log}", waiting="--threads {threads}", routed=True,
     ),
     Server("waitress", "waitress", _WAITRESS),
+    Server(ASGI, OURS, _SERVE + " -k asgi", asgi=True, logged=_SERVE_LOGGED, tls=_CERTIFICATE, leaf_is_worker=True),
+    Server(UVICORN, "uvicorn", _UVICORN, asgi=True, leaf_is_worker=True),
     Server("nginx", "nginx", "nginx -e stderr -c {config}", config=_NGINX, modules=("plaintext",), leaf_is_worker=True),
     # What a loop in Python reaches that understands nothing of what it is asked.
     Server(
@@ -250,7 +260,9 @@ SERVERS = (
         modules=("plaintext",), leaf_is_worker=True,
     ),
 )  # fmt: skip
-WSGI_SERVERS = tuple(server for server in SERVERS if not server.modules)  # those that serve any application
+WSGI_SERVERS = tuple(
+    server for server in SERVERS if not (server.modules or server.asgi)
+)  # those that serve any application
 WSGI_PEERS = tuple(server.name for server in WSGI_SERVERS if server.package != OURS)
 
 

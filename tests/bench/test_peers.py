@@ -98,7 +98,7 @@ def test_every_server_has_the_same_certificate_where_tls_is_measured_and_none_el
 
 def test_servers_without_workers_threads_log_or_python_are_left_out_where_these_are_measured() -> None:
     def left_out(workload: str) -> set[str]:
-        return {server.name for server in SERVERS if not server.takes(WORKLOADS[workload])}
+        return {server.name for server in SERVERS if not (server.takes(WORKLOADS[workload]) or server.asgi)}
 
     assert left_out("plaintext") == set()
     assert left_out("closing") == {"bare loop"}
@@ -108,6 +108,15 @@ def test_servers_without_workers_threads_log_or_python_are_left_out_where_these_
     assert left_out(WAITING) == {"granian 1 thread", "nginx", "bare loop"}
     assert left_out("mixed") == {"granian 1 thread", "nginx", "bare loop", "prefork-serve sync", "gunicorn sync"}
     assert left_out("plaintext_two") == {"waitress", "bare loop"}
+
+
+def test_an_asgi_application_is_measured_with_those_that_can_serve_it() -> None:
+    for workload in WORKLOADS.values():
+        measured = {server.name for server in SERVERS if server.takes(workload)}
+        if workload.asgi:
+            assert measured == {"prefork-serve asgi", "uvicorn"}
+        else:
+            assert not measured & {"prefork-serve asgi", "uvicorn"}
 
 
 def test_every_server_comes_from_a_package_that_is_installed_or_from_the_system() -> None:
