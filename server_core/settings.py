@@ -257,7 +257,8 @@ class Timeouts:
         duration("0", "24h"),
         flags=("-t", "--timeout"),
         help="A worker that shows no sign of life for so long is killed and replaced; 0 means never.  In a sync "
-        "worker that is a request that takes longer.  Raise it for an application with long requests.",
+        "worker that is a request that takes longer: raise it for an application with long requests.  In an asgi "
+        "worker it is code that holds up the event loop.",
     )
     graceful_timeout: float = setting(
         "30s",

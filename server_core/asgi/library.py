@@ -90,6 +90,8 @@ class Lifespan:
         await self._lifespan.startup()
         if self._lifespan.should_exit:
             raise AppLoadError(self._sentence, self._details)
+        if self._sentence:
+            self._log.debug("Served without lifespan (asgi_lifespan auto): %s", self._sentence)
         self._started = True
 
     async def shutdown(self) -> None:

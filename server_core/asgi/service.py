@@ -386,6 +386,7 @@ class Service:
         if now >= self._next_beat:
             self._next_beat = now + self._beat_seconds - self._tick_seconds / 2
             self._beat()
+        self._tell_share()
         for connection in list(self.connections):
             connection.look(now)
         for greeting in list(self.greetings):
