@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from live import LiveServer
-from wire import Wire, request
+from live import LiveServer, eventually
+from wire import Wire, descriptors, request
 
 Start = Callable[..., LiveServer]
 
@@ -133,3 +133,28 @@ def alive(wire: Wire) -> bool:
         return wire.get().reply().status == 200
     except (OSError, AssertionError):
         return False
+
+
+def test_no_descriptor_is_left_of_clients_that_are_gone(start: Start):
+    server = start("--body-timeout", "1", "--write-timeout", "1", "--head-timeout", "1")
+    (worker,) = server.processes()
+    server.get("/")
+    before = descriptors(worker)
+    for data in (
+        b"",
+        b"GET / HT",
+        request("/nap/0.3"),
+        request("/big/5000000"),
+        request("/echo", "Content-Length: 5", method="POST", body=b"ab"),
+        request("/stream/100?pause=0.01"),
+        b"\0",
+        request("/a") * 300,
+    ):
+        for leave in (Wire.close, Wire.reset):
+            leave(Wire(server, 8192).send(data))
+        silent = Wire(server, 8192).send(data)
+        assert server.get("/").status == 200
+        silent.half_close()
+        silent.close()
+    eventually(lambda: descriptors(worker) <= before, patience=15)
+    assert server.processes() == [worker]
