@@ -125,7 +125,10 @@ class Call:
     """
 
     __slots__ = tuple(
-        "_ended _event _line _log _named _pieces _silent _told accept answer environ gone more scope size task".split()
+        (
+            "_ended _event _line _log _named _pieces _silent _told _was_told accept answer environ gone more scope "
+            "size task"
+        ).split()
     )
 
     def __init__(
@@ -144,6 +147,7 @@ class Call:
         self.accept: str = environ.get("HTTP_ACCEPT", "")
         self.gone = False  # nobody is there to answer
         self._silent = False  # the client has said all that it ever will
+        self._was_told = False  # that, to the application
         self.more = more
         self.scope = scope
         self.task: asyncio.Task[None] | None = None
@@ -175,16 +179,18 @@ class Call:
         answer = self.answer
         try:
             result = await application(self.scope, self.receive, self.send)
-            if not (answer.ended or self.gone):
+            if not (answer.ended or self._was_told or self.gone):
                 raise RuntimeError("the application returned before its answer was complete")
             if result is not None:
                 self._log.error("The application at %s returned %r: it should return None", self._named, result)
         except BaseException as error:
-            if self.gone:
+            if self._was_told or self.gone:
                 self._log.debug("At %s, after the client had gone: %s", self._named, describe(error))
             else:
                 self._log.exception("Error in the application at %s", self._named)
                 answer.fail(self.accept)
+        if not (answer.ended or self._ended):  # it has heard that the client is gone, and gives up
+            self._line.cut()
         self._end()
         self._line.leaves(self)
 
@@ -213,6 +219,7 @@ class Call:
                     self._line.received()
                 return {"type": "http.request", "body": body, "more_body": self.more}
             if self._silent:
+                self._was_told = True
                 return {"type": "http.disconnect"}
             if self._event is None:
                 self._event = asyncio.Event()

@@ -163,6 +163,13 @@ async def afterwards(scope: Scope, receive: Receive, send: Send, argument: str, 
     Path(query["path"] + ".done").write_text("done")
 
 
+async def fails_afterwards(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
+    """Fails after its answer, when it has heard that the request is over."""
+    await answer(send, b"all is well")
+    assert (await receive())["type"] == "http.disconnect"
+    raise RuntimeError("this page fails when nobody looks")
+
+
 async def variable(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
     """What a context variable holds; then it holds the argument."""
     found = seen.get()
@@ -250,6 +257,7 @@ PAGES: dict[str, Callable[..., Awaitable[None]]] = {
             gate,
             until_gone,
             afterwards,
+            fails_afterwards,
             variable,
             nap,
             fail,

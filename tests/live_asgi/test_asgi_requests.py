@@ -210,6 +210,11 @@ class TestErrors:
         assert wire.chunk() == b"so far so good"
         assert wire.rest() == b""
 
+    def test_an_error_after_the_answer_is_told_too(self, start: Start):
+        server = start()
+        assert server.get("/fails_afterwards").text == "all is well"
+        server.read_until("RuntimeError: this page fails when nobody looks")
+
     def test_more_than_its_length_is_cut_off_and_told_once(self, start: Start):
         server = start("--access-logfile", "-")
         with Wire(server) as wire:
@@ -285,6 +290,14 @@ class TestGone:
             server.get("/")
         eventually(lambda: (tmp_path / "heard").exists())
         assert (tmp_path / "heard").read_text() == "http.disconnect"
+
+    def test_to_give_up_then_is_no_error(self, start: Start, tmp_path: Path):
+        server = start("--access-logfile", "-", "--access-logformat", "LOG %(U)s %(s)s")
+        with Wire(server) as wire:
+            wire.get(f"/until_gone?path={tmp_path}/heard").half_close()
+            assert wire.rest() == b""
+        server.read_until(r"LOG /until_gone -\n")
+        assert "Error" not in server.text
 
     def test_so_it_does_when_it_is_reset(self, server: LiveServer, tmp_path: Path):
         wire = Wire(server).get(f"/until_gone?path={tmp_path}/heard")
