@@ -19,6 +19,7 @@ from server_core.exchange import Exchange, exchange_of
 from server_core.gateway.asgi import SPEC_VERSION, Answer, Call, aim, http_scope
 from server_core.gateway.environ import Request
 from server_core.http.guard import Guard, Heard
+from server_core.http.location import redirection
 from server_core.http.pages import error_page
 from server_core.http.response import CONTINUE
 
@@ -126,12 +127,12 @@ class Connection(Outlet):
         self._eof = True
         call = self._call
         if self.state != ANSWER or call is None:
-            return self._comes_back and not self._service.is_secure
+            return self._comes_back and self._site.tls is None
         if not self._guard.whole:  # RFC 9112, 8: incomplete, and never to be taken as whole
             self._refuse_body(ProtocolError(400, "the client ended the connection inside the body"))
             return False
         call.hang_up(gone=False)
-        return not self._service.is_secure
+        return self._site.tls is None
 
     # -- reading
 
@@ -152,6 +153,9 @@ class Connection(Outlet):
                 self._know(heard)
             elif heard.target is not self._target:
                 self._aim(heard)
+            if self._site.redirect_port:
+                host = heard.fields.get("HTTP_HOST", "")
+                raise redirection(heard.method, heard.minor > 0, host, heard.target, self._site.redirect_port)
             is_websocket = self._service.websockets and heard.asks_for_websocket()
         except ProtocolError as error:
             self._refuse(error, guard.told)
@@ -194,6 +198,7 @@ class Connection(Outlet):
         scope["asgi"] = {"version": "3.0", "spec_version": SPEC_VERSION}
         scope["headers"] = self._headers.copy()
         scope["state"] = service.state.copy()
+        scope["extensions"] = {"http.response.early_hint": {}}
         answer = Answer(
             self,
             service.server_lines,
@@ -212,6 +217,11 @@ class Connection(Outlet):
         if service.record is not None:
             self._started = perf_counter()
         service.call(call)
+
+    def send_hints(self, data: bytes) -> None:
+        """As the connections of the engine do: not to a proxy that would take an interim answer for the whole one."""
+        if self._service.proxies.take_hints or (self._address and not self._trusted):
+            self._write(data)
 
     def _take_body(self, data: bytes) -> None:
         """Bytes of the body for the application."""
@@ -385,7 +395,14 @@ class Connection(Outlet):
         service.log.debug("Refused a request of %s with %d: %s", self._address or "a unix socket", error.status, error)
         accept, head_only = told.get("HTTP_ACCEPT", ""), told.get("REQUEST_METHOD") == "HEAD"
         self._write(
-            error_page(error.status, service.server_lines.both, accept=accept, head_only=head_only, advice=error.advice)
+            error_page(
+                error.status,
+                service.server_lines.both,
+                accept=accept,
+                head_only=head_only,
+                advice=error.advice,
+                location=error.location,
+            )
         )
         self._begin_linger()
 

@@ -76,7 +76,7 @@ class Greeting:
         if origin.address:
             self._address, self._port, self._scheme = origin.address, origin.port, origin.scheme
         self._awaits_proxy = False
-        if self._service.tls is None:
+        if self._site.tls is None:
             self._open()
 
     def _open(self) -> None:

@@ -33,7 +33,6 @@ from server_core.scoreboard import Share
 from server_core.settings import Limits, Proxy, Timeouts
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
 
     from server_core.asgi.library import Websockets
 
@@ -83,7 +82,6 @@ class Service:
         beat: Callable[[], None] = lambda: None,
         max_requests: int = 0,
         limit_reached: Callable[[], None] = lambda: None,
-        tls: SSLContext | None = None,
         websockets: Websockets | None = None,
     ) -> None:
         self.loop = loop
@@ -104,8 +102,6 @@ class Service:
         self.connections: set[Connection] = set()
         self.greetings: set[Greeting] = set()
         self.requests = 0
-        self.tls = tls
-        self.is_secure = tls is not None
         self.websockets = websockets
         self.application = application
         self._sites = {site.socket.fileno(): site for site in sites}
@@ -221,11 +217,11 @@ class Service:
             return False
         sock.setblocking(False)
         address, port = peer_of(peer)
-        if not there_is_room and self.tls is not None:
+        if not there_is_room and site.tls is not None:
             sock.close()  # an answer would need the handshake first
         elif not there_is_room:
             self.open(sock, address, port, "", site, is_wanted=False)
-        elif self.tls is not None or self.proxies.speaks_first(address):
+        elif site.tls is not None or self.proxies.speaks_first(address):
             self.greetings.add(Greeting(self, sock, address, port, site))
         else:
             self.open(sock, address, port, "", site)
@@ -238,8 +234,8 @@ class Service:
         connection = Connection(self, sock, address, port, scheme, site, is_wanted)
         self._beginning.add(connection)
         options: dict[str, Any] = {}
-        if self.tls is not None:
-            options = {"ssl": self.tls, "ssl_handshake_timeout": self.timeouts.head_timeout}
+        if site.tls is not None:
+            options = {"ssl": site.tls, "ssl_handshake_timeout": self.timeouts.head_timeout}
         task = self.loop.create_task(self._open(connection, sock, options))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)

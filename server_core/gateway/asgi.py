@@ -241,6 +241,8 @@ class Call:
             self._send_body(message)
         elif kind == "http.response.start":
             self._start(message["status"], message.get("headers", ()))
+        elif kind == "http.response.early_hint":
+            self.answer([("Link", _text(link)) for link in message["links"]])
         else:
             raise RuntimeError(f"{kind!r} is no message that answers a request")
 

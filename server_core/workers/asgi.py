@@ -53,7 +53,6 @@ def run(post: Post) -> None:
             beat=post.beat,
             max_requests=post.most_requests(),
             limit_reached=post.recycle,
-            tls=post.tls,
             websockets=Websockets(config, access_log.record if access_log else None),
         )
         service.start()
