@@ -16,16 +16,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tls_client import TlsClient, trusting
 
 from server_core import workers
 
 PATIENCE = 30.0
-#: Worker class -> the options that choose it, four requests at once where that is a matter of choice.
+#: Worker class -> the options that choose it, four requests at once where that is a matter of choice; those for WSGI.
 WORKER_CLASSES = {
     name: ["--worker-class", name, *(["--threads", "4"] if found.has_threads else [])]
     for name, found in workers.WORKER_CLASSES.items()
+    if not found.asgi
 }
+#: the same as parameters of a fixture: eventlet runs what gevent runs but for its hub, so the whole contract can wait
+EACH_CLASS = [pytest.param(name, marks=[pytest.mark.slow] if name == "eventlet" else []) for name in WORKER_CLASSES]
 APPS = Path(__file__).parent / "apps"
 COMMAND = [sys.executable, "-m", "server_core", "-b", "127.0.0.1:0"]
 

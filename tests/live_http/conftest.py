@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from live import WORKER_CLASSES, LiveServer
+from live import EACH_CLASS, WORKER_CLASSES, LiveServer
 from wire import Gate, Wire
 
 
-@pytest.fixture(scope="session", params=WORKER_CLASSES)
+@pytest.fixture(scope="session", params=EACH_CLASS)
 def worker_class(request: pytest.FixtureRequest) -> str:
     """The name of the worker class."""
     return str(request.param)

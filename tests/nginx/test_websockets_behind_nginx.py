@@ -16,11 +16,6 @@ from certificates import Authority
 from tls_client import trusting
 from wire import Wire
 
-from server_core.workers import WORKER_CLASSES
-
-if "asgi" not in WORKER_CLASSES:  # nothing is left out by this: there is no such server yet
-    pytest.skip("there is no worker class asgi", allow_module_level=True)
-
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
