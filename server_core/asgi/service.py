@@ -33,7 +33,6 @@ from server_core.scoreboard import Share
 from server_core.settings import Limits, Proxy, Timeouts
 
 if TYPE_CHECKING:
-
     from server_core.asgi.library import Websockets
 
 #: how long a kept-alive connection may still bring a request after draining began, and a refused client may still send
