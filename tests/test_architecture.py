@@ -119,6 +119,12 @@ server_core.workers.asgi
 server_core.testing
 server_core.pytest_plugin
 
+server_core.contract
+server_core.contract.application
+server_core.contract.trial
+server_core.contract.promises
+server_core.contract.__main__
+
 server_core.arbiter
 server_core.arbiter.plan
 server_core.arbiter.reports
