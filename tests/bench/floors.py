@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from figures import Fact, Round, Row, compare, find
-from peers import ASGI, GRANIAN, GTHREAD, ONE_FLEET, SYNC, UVICORN, WAITING, WSGI_PEERS
+from peers import ASGI, GEVENT, GRANIAN, GTHREAD, ONE_FLEET, SYNC, UVICORN, WAITING, WSGI_PEERS
 
 SHOP_IDLE, SHOP_MEMORY = "shop memory, idle", "shop memory, visited"
 SHOP_START, SHOP_RELOAD, IDLE = "shop start", "shop reload", "idle connection"
@@ -83,6 +83,8 @@ FLOORS = (
     Floor("plaintext", SYNC, GRANIAN, 1.05, connections=1),
     Floor("plaintext", GTHREAD, SYNC, 0.95),
     Floor("plaintext", SYNC, "gunicorn sync", 1, of="memory"),
+    *(Floor("plaintext", GEVENT, "gunicorn gevent", 2, connections=count) for count in (1, 32, 512)),
+    *(Floor(workload, GEVENT, "gunicorn gevent", 1) for workload in (WAITING, "sleep50", "sleep5x1")),
     *(Floor("closing", SYNC, peer, 1) for peer in WSGI_PEERS),
     *(Floor("tls", SYNC, f"gunicorn {kind}", 1) for kind in ("sync", "gthread", "gevent")),
     # The client is the bottleneck there.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 OURS, BARE = "prefork-serve", "bare loop"
-SYNC, GTHREAD, GRANIAN = f"{OURS} sync", f"{OURS} gthread", "granian"
+SYNC, GTHREAD, GEVENT, GRANIAN = f"{OURS} sync", f"{OURS} gthread", f"{OURS} gevent", "granian"
 ASGI, UVICORN = f"{OURS} asgi", "uvicorn"
 THREADS = 8  # of every threaded server: the same for all, or the comparison says nothing
 BODY = b"Hello, World!"  # what every application in apps/ answers at /
@@ -225,6 +225,9 @@ SERVERS = (
     Server(
         GTHREAD, OURS, _SERVE + " -k gthread --threads {threads}",
         logged=_SERVE_LOGGED, tls=_CERTIFICATE, leaf_is_worker=True,
+    ),
+    Server(
+        GEVENT, OURS, _SERVE + " -k gevent", logged=_SERVE_LOGGED, tls=_CERTIFICATE, leaf_is_worker=True
     ),
     Server(
         GRANIAN, "granian", _GRANIAN,
