@@ -154,3 +154,11 @@ def test_a_missing_library_is_told_before_anything_starts(serve: Callable[..., L
     assert server.text == (
         f'Error: worker_class {name} (--worker-class) needs {name}: pip install "prefork-serve[{name}]".\n'
     )
+
+
+def test_a_driver_that_would_wait_in_c_is_told_how_to_wait(serve: Callable[..., LiveServer]):
+    server = serve("green_driver:app", "-w", "1", "-k", "gevent")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(server.get, "/wait")
+        eventually(lambda: server.get("/go").body == b"gone")
+        assert waiting.result().body == b"!"
