@@ -1,4 +1,4 @@
-"""An application with a database driver that waits in C unless it is told how, as psycopg 2 does; this one is played."""
+"""An application whose database driver waits in C unless it is told how, as psycopg 2 does; this one is played."""
 
 from __future__ import annotations
 
