@@ -6,6 +6,7 @@ The one place that knows gevent: its hub as the ``GreenEngine`` sees it, and wha
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -16,10 +17,15 @@ from gevent import monkey, socket, timeout
 from server_core.engine.green import GreenEngine
 from server_core.workers.post import Post
 
+#: what is said of ssl where we speak TLS: our own code has it already, and never waits by it
+OURS_ALONE = r"Monkey-patching ssl .*\(NOT patched\): \['server_core\.engine\.transport [^,]*'\]"
+
 
 def prepare() -> None:
     """What waits in the standard library lets other greenlets go on from now on."""
-    monkey.patch_all()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", OURS_ALONE, monkey.MonkeyPatchWarning)
+        monkey.patch_all()
     gevent.get_hub()  # what it opens is ours, and nothing that the import leaves behind
 
 

@@ -9,9 +9,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from certificates import Authority
 from live import LiveServer, eventually
+from tls_client import trusting
 
 CLASSES = ("gevent", "eventlet")
 MANY = 5000
@@ -145,6 +148,15 @@ def test_a_request_that_waits_longer_than_the_timeout_harms_nobody(serve: Callab
     (worker,) = server.processes()
     assert server.get("/sleep/3").body == b"slept"
     assert server.processes() == [worker]
+
+
+def test_where_tls_is_spoken_there_is_nothing_to_warn_of(serve: Callable[..., LiveServer], name: str, tmp_path: Path):
+    authority = Authority(tmp_path)
+    certfile, keyfile = authority.make("server")
+    server = serve("green:app", "-w", "1", "-k", name, "--certfile", str(certfile), "--keyfile", str(keyfile))
+    server.secure = trusting(str(authority.path))
+    assert server.get("/sleep/0.1").body == b"slept"
+    assert "Warning" not in server.text
 
 
 def test_a_missing_library_is_told_before_anything_starts(serve: Callable[..., LiveServer], name: str):
