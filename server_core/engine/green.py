@@ -118,9 +118,16 @@ class GreenEngine(Engine):
             self._hub.soon(self._end)
 
     def _lead(self, me: greenlet) -> None:
-        """Handle the events there are; somebody else goes on with them when the application has given way."""
+        """Handle the events there are; somebody else goes on with them when the application has given way.
+
+        Deadlines are met before a turn and never in it: who has sent something in time may be among those whose turn
+        has not come.
+        """
         ready = self._ready
-        ready.extend(self._wait(-1, patient=False))
+        if not ready:
+            ready.extend(self._wait(-1, patient=False))
+        elif self._last_answer > self._look_due:
+            self._look_round()
         if len(ready) > 1:
             self._hub.soon(self._relieve)
         while ready and self._leader is me:

@@ -244,11 +244,18 @@ async def unwanted(scope: Scope, receive: Receive, send: Send, argument: str, qu
     await send({"type": "websocket.close"})
 
 
+async def hints(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
+    """An early hint before the answer."""
+    await send({"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]})
+    await answer(send, b"hinted")
+
+
 PAGES: dict[str, Callable[..., Awaitable[None]]] = {
     page.__name__: page
     for page in (
         *(
             told,
+            hints,
             echo,
             unread,
             stream,

@@ -13,6 +13,11 @@ from live import APPS, WORKER_CLASSES, LiveServer
 from server_core.contract.promises import PROMISES, broken
 
 OWN = "custom_worker:Announcing"
+#: for three of ours live_http asks for more than the suite does, in each run of the tests
+EACH = [
+    pytest.param(name, marks=[pytest.mark.slow] if name in ("sync", "gthread", "gevent") else [])
+    for name in (*WORKER_CLASSES, OWN)
+]
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +26,7 @@ def custom_classes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", PROMISES)
-@pytest.mark.parametrize("worker_class", [*WORKER_CLASSES, OWN])
+@pytest.mark.parametrize("worker_class", EACH)
 def test_a_promise_is_kept(worker_class: str, name: str):
     assert broken(worker_class, name) == ""
 

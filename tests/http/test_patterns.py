@@ -56,6 +56,7 @@ BEGINNINGS: dict[str, list[str]] = {
     "framing._is_trailer": ["", "A", "A:", "A: a"],
     "forwarded._match_pair": ["", " ", "for", "for=", 'for="', 'for="a"', "for=a", "for=a "],
     "forwarded._node": ["", "1", "1.2.3.4", "1.2.3.4:", "[", "[::1", "[::1]", "[::1]:", "::1"],
+    "guard._is_key": ["", "dGhlIHNhbXBsZSBub25jZQ"],
     "proxy_protocol._match_v1": [
         "",
         "PROXY UNKNOWN",

@@ -35,6 +35,7 @@ class TestScope:
             "query_string": "c=%20&d",
             "headers": [["host", "shop.example"], ["x-name", "\xe9"], ["x-name", "b"]],
             "state": {"started": "by the lifespan"},
+            "extensions": {"http.response.early_hint": {}},
         }
 
     def test_an_application_that_spoils_its_scope_spoils_nobody_elses(self, wire: Wire):
@@ -348,3 +349,13 @@ def test_clients_that_are_gone_at_once_harm_nobody(server: LiveServer):
         sock = socket.create_connection(server.address)
         sock.close()
     assert server.get("/").status == 200
+
+
+def test_early_hints_leave_before_the_answer(server: LiveServer):
+    answer = server.raw(request("/hints", "Connection: close"))
+    assert answer.startswith(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"hinted")
+
+
+def test_a_client_of_old_gets_no_early_hints(server: LiveServer):
+    assert server.raw(b"GET /hints HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 OK\r\n")

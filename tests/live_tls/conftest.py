@@ -11,9 +11,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from certificates import Authority
-from live import EACH_CLASS, WORKER_CLASSES, LiveServer
+from live import WORKER_CLASSES, LiveServer
 from tls_client import TlsClient, trusting
 from wire import Gate, Wire
+
+#: TLS is the same code for greenlets as for threads
+EACH = [pytest.param(name, marks=[] if name in ("sync", "gthread") else [pytest.mark.slow]) for name in WORKER_CLASSES]
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +32,7 @@ def with_certificate(authority: Authority) -> list[str]:
     return ["--certfile", str(certfile), "--keyfile", str(keyfile)]
 
 
-@pytest.fixture(scope="session", params=EACH_CLASS)
+@pytest.fixture(scope="session", params=EACH)
 def options(request: pytest.FixtureRequest, with_certificate: list[str]) -> list[str]:
     """One worker of each class."""
     return [*with_certificate, "--workers", "1", *WORKER_CLASSES[request.param]]

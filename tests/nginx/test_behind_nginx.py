@@ -164,6 +164,8 @@ class TestStreams:
             if gate is not None:
                 gate.open()
         assert wire.get("/next").reply().text == "hello GET /next" if length else wire.chunk() == b""
+        one.close()
+        other.close()
 
     def test_a_long_one_arrives_whole(self, wire: Wire):
         assert len(wire.get("/chunked/20000000").reply().body) == 20_000_000
