@@ -13,10 +13,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "live_tls"))
 from live import LiveServer
 from wire import Wire
 
-LOOPS = ["asyncio", "uvloop"]
+
+#: the code is the same on both, so one of them can wait for make test-all
+EACH = [pytest.param("asyncio", marks=pytest.mark.slow), "uvloop"]
 
 
-@pytest.fixture(scope="session", params=LOOPS)
+@pytest.fixture(scope="session", params=EACH)
 def options(request: pytest.FixtureRequest) -> list[str]:
     """One worker of the class on each of its loops; its options are followed by others."""
     return ["--workers", "1", "--worker-class", "asgi", "--asgi-loop", str(request.param)]

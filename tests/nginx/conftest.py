@@ -38,7 +38,11 @@ def nginx_program() -> str:
     return program
 
 
-@pytest.fixture(scope="session", params=WORKER_CLASSES)
+#: nginx sees no difference between them, so one of them can wait for make test-all
+EACH = ["sync", pytest.param("gthread", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="session", params=EACH)
 def worker_class(request: pytest.FixtureRequest) -> list[str]:
     """The options that choose the worker class."""
     return WORKER_CLASSES[request.param]

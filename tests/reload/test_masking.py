@@ -406,9 +406,14 @@ def test_a_secret_is_hidden_whatever_is_broken(name, text, write, way, before, a
 def test_the_largest_file_takes_a_second_at_most():
     for line in ('KEY = "abcdefgh!"\n', 'x = f(y, "text", [1, 2])\n', '"""The key: value\n    of it."""\n', "x = (\n"):
         source = line * (LARGEST // len(line))
-        started = process_time()
-        Secrets(source)
-        assert process_time() - started < 2  # for a slow machine
+        took = []
+        for _ in range(3):  # the least of them: a busy machine makes the same work longer
+            started = process_time()
+            Secrets(source)
+            took.append(process_time() - started)
+            if took[-1] < 1:
+                break
+        assert min(took) < 2  # for a slow machine
 
 
 @pytest.mark.parametrize(
