@@ -13,7 +13,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "live_tls"))
 from live import LiveServer
 from wire import Wire
 
-
 #: the code is the same on both, so one of them can wait for make test-all
 EACH = [pytest.param("asyncio", marks=pytest.mark.slow), "uvloop"]
 
