@@ -11,12 +11,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from server_core.engine.acceptor import LEAVE_SECONDS, LEAVING
-from server_core.engine.engine import Engine
+from server_core.engine.engine import LEAST_TICK_SECONDS, Engine
 from server_core.engine.outbox import Outbox, Wait
 from server_core.engine.outlet import Outlet
 
@@ -150,7 +151,13 @@ class GreenEngine(Engine):
 
     def _tick(self, now: float) -> None:
         super()._tick(now)
-        self._hub.later(self._pause, self._turn)
+        self._hub.later(self._pause, partial(self._ring, self._next_tick))
+
+    def _ring(self, due: float) -> None:
+        """It is time for the tick of ``due``, or a little earlier: clocks differ."""
+        self._turn()
+        if self._next_tick <= due and not self._stopped:  # a turn had to be finished first, or it was too early
+            self._hub.later(LEAST_TICK_SECONDS, partial(self._ring, due))
 
     # -- what connections call
 

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import stat
@@ -20,7 +21,7 @@ from threading import Lock
 from urllib.parse import quote_plus, urlencode
 
 import pytest
-from live import Answer, LiveServer, eventually
+from live import PATIENCE, Answer, LiveServer, eventually
 from projects import FLASK
 
 pytest.importorskip("flask")
@@ -131,12 +132,11 @@ def shared(serve_for_all: Callable[..., LiveServer]) -> Iterator[LiveServer]:
 class Page:
     """What the script in the debugger's page knows and does; each request on a connection of its own."""
 
-    def __init__(self, server: LiveServer, path: str = "/fail", text: str = "") -> None:
-        """``text`` is the page, where somebody has asked for it already."""
+    def __init__(self, server: LiveServer, path: str = "/fail") -> None:
         self.server = server
         self.path = path
         drain(server)
-        self.text = text or server.get(path).text
+        self.text = server.get(path).text
         found = re.search(r'SECRET = "(.*)"', self.text)
         assert found, self.text
         self.secret = found[1]
@@ -149,10 +149,14 @@ class Page:
         """The process that showed it."""
         return int(self.secret.partition("-")[0])
 
-    def send(self, cmd: str, **more: object) -> Answer:
+    def path_of(self, cmd: str, **more: object) -> str:
+        """Where a command is sent."""
         arguments = {"__debugger__": "yes", "cmd": cmd, "s": self.secret, **more}
+        return f"{self.path}?{urlencode(arguments)}"
+
+    def send(self, cmd: str, **more: object) -> Answer:
         drain(self.server)
-        return self.server.get(f"{self.path}?{urlencode(arguments)}", cookie=self.cookie)
+        return self.server.get(self.path_of(cmd, **more), cookie=self.cookie)
 
     def enter(self, pin: str) -> dict[str, bool]:
         """Enter a PIN; what the page's script gets to know."""
@@ -494,21 +498,17 @@ def test_a_worker_that_was_killed_is_told_in_a_sentence(debug):
 
 def test_a_worker_that_dies_while_it_runs_a_command_is_told_in_a_sentence(debug):
     server = debug()
-
-    def told() -> str:
-        with server.connect() as kept:  # who has a connection leaves the next ones to others, for a millisecond
-            kept.sendall(b"GET /fail HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            text = b""
-            while b"</html>" not in text:
-                text += kept.recv(65536)
-            page = Page(server, text=text.decode())
-            assert page.enter(PIN)["auth"]
-            try:
-                return page.send("os._exit(1)", frm=page.frames[-1]).text
-            except (http.client.HTTPException, ConnectionError):
-                return ""  # it has taken the command itself: try again
-
-    assert eventually(told).startswith(LOST)
+    page = opened(server)
+    through = http.client.HTTPConnection("localhost", timeout=PATIENCE)
+    os.kill(page.worker, signal.SIGSTOP)  # so that another one takes the connection, on which the command follows
+    with ExitStack() as others, server.connect() as through.sock:
+        through.request("GET", "/")
+        while not select.select([through.sock], [], [], 1)[0]:
+            others.enter_context(server.connect())  # the system has told the stopped one, and tells another of this
+        assert through.getresponse().read() == b"hello"
+        os.kill(page.worker, signal.SIGCONT)
+        through.request("GET", page.path_of("os._exit(1)", frm=page.frames[-1]), headers={"Cookie": page.cookie})
+        assert through.getresponse().read().decode().startswith(LOST)
 
 
 def test_a_process_that_the_application_has_forked_does_not_hide_the_end_of_its_worker(debug):

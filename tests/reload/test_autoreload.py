@@ -354,8 +354,7 @@ def test_a_project_that_is_deleted_and_made_anew_is_served_from_where_it_is_now(
     server = serve("--profile", "development", "site_of_mine:app", cwd=project)
     shutil.rmtree(project)
     server.read_until("The browser shows why")
-    eventually(lambda: server.get().status == 500)
-    assert b"no module named" in server.get().body
+    eventually(lambda: b"no module named" in server.get().body)  # the old workers may take a last request
     os.rename(copy, project)
     answers(server, "read from the new directory")
 
