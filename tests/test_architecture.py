@@ -76,6 +76,7 @@ server_core.gateway.static
 server_core.gateway.leftovers
 server_core.gateway.wsgi
 server_core.gateway.interface
+server_core.gateway.calls
 server_core.gateway.asgi
 server_core.gateway.bridge
 

@@ -16,7 +16,7 @@ from server_core.engine.outbox import unread
 from server_core.engine.site import Site
 from server_core.errors import ProtocolError
 from server_core.exchange import Exchange, exchange_of
-from server_core.gateway.asgi import SPEC_VERSION, Answer, Call, aim, http_scope
+from server_core.gateway.calls import Answer, Call
 from server_core.gateway.environ import Request
 from server_core.http.guard import Guard, Heard
 from server_core.http.location import redirection
@@ -48,8 +48,8 @@ class Connection(Outlet):
 
     __slots__ = tuple(
         (
-            "_address _call _came _comes_back _counted _guard _headers _heard _is_wanted _paused _port _request "
-            "_scheme _server _site _started _target _template _trusted _wait_began _waited requests"
+            "_address _call _came _comes_back _counted _guard _heard _is_wanted _known _paused _port _request "
+            "_scheme _server _site _started _target _trusted _wait_began _waited requests"
         ).split()
     )
 
@@ -78,8 +78,7 @@ class Connection(Outlet):
         self._heard: Heard | None = None
         self._request: Request | None = None
         self._target = ""
-        self._template: dict[str, Any] = {}
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._known: Any = None  # what the application's interface has made of the head
         self._server: tuple[str, int | None] | None = None
         self._started = 0.0
         # Of the body: its bytes that have come, how long the application has waited for them, since when it does.
@@ -165,7 +164,7 @@ class Connection(Outlet):
         if is_websocket:
             assert self._request is not None
             self.state = CLOSED
-            self._service.open_websocket(self, heard, self._template, self._headers, self._request.template)
+            self._service.open_websocket(self, heard, self._known, self._request.template)
         else:
             self._begin(heard)
 
@@ -176,15 +175,14 @@ class Connection(Outlet):
         self._request = Request(self._site.environ, heard.fields, heard.method, heard.minor, heard.keep_alive, *client)
         scheme = client[2] or self._site.environ["wsgi.url_scheme"]
         told = (client[0], int(client[1] or 0)) if client[0] else None
-        self._template = http_scope(heard, told, self._local(), scheme, service.root_path)
-        self._headers = heard.headers()
+        self._known = service.interface.know(heard, told, self._local(), scheme)
         self._heard = heard
         self._aim(heard)
 
     def _aim(self, heard: Heard) -> None:
         assert self._request is not None
         self._request.aim(heard.target, heard.path, heard.query)
-        aim(self._template, heard, self._service.root_path)
+        self._service.interface.aim(self._known, heard)
         self._target = heard.target
 
     def _begin(self, heard: Heard) -> None:
@@ -194,11 +192,6 @@ class Connection(Outlet):
         assert request is not None
         self.state = ANSWER
         self.deadline = inf
-        scope = self._template.copy()
-        scope["asgi"] = {"version": "3.0", "spec_version": SPEC_VERSION}
-        scope["headers"] = self._headers.copy()
-        scope["state"] = service.state.copy()
-        scope["extensions"] = {"http.response.early_hint": {}}
         answer = Answer(
             self,
             service.server_lines,
@@ -209,7 +202,10 @@ class Connection(Outlet):
         )
         whole = self._guard.whole
         named = f"{heard.method} {heard.target}"
-        call = self._call = Call(self, scope, request.template, named, answer, service.log, more=not whole)
+        environ = request.template
+        call = self._call = service.interface.call(
+            self, self._known, environ, named, answer, service.log, more=not whole
+        )
         if not whole and self._guard.held:
             self._take_body(b"")
             if self._call is not call:  # and it was refused

@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 from server_core.errors import AppLoadError
 from server_core.exchange import Exchange
-from server_core.gateway.asgi import ASGIApplication, Message, Receive, Scope, Send
+from server_core.gateway.asgi import ASGI, ASGIApplication, Message, Receive, Scope, Send
 from server_core.gateway.environ import Environ
 from server_core.gateway.loader import describe
 from server_core.http.guard import Heard, spelt
@@ -127,8 +127,9 @@ class Lifespan:
 class Websockets:
     """All websockets of a worker."""
 
-    def __init__(self, config: Config, record: Callable[[Exchange], None] | None) -> None:
+    def __init__(self, config: Config, interface: ASGI, record: Callable[[Exchange], None] | None) -> None:
         self._config = config
+        self._interface = interface
         self._state = ServerState()
         self._record = record
 
@@ -146,32 +147,22 @@ class Websockets:
         """In which the application runs."""
         return self._state.tasks
 
-    def open(
-        self,
-        service: Service,
-        connection: Connection,
-        heard: Heard,
-        template: dict[str, Any],
-        headers: list[tuple[bytes, bytes]],
-        environ: Environ,
-    ) -> None:
+    def open(self, service: Service, connection: Connection, heard: Heard, known: Scope, environ: Environ) -> None:
         """A client asks for one; from here on its connection is uvicorn's."""
         self._state.default_headers = service.default_headers()
         protocol: Any = self._config.ws_protocol_class(  # type: ignore[call-arg, misc]
-            config=self._config, server_state=self._state, app_state=service.state, _loop=service.loop
+            config=self._config, server_state=self._state, app_state=self._interface.state, _loop=service.loop
         )
-        protocol.app = self._told(service, template, environ, headers)
+        protocol.app = self._told(service, known, environ)
         protocol.connection_made(connection.transport)
         rest = connection.hand_over(protocol)
         target = heard.path + ("?" + heard.query if heard.query else "")
-        service.apart(protocol.data_received, spelt(heard.method, target, headers) + rest)
+        service.apart(protocol.data_received, spelt(heard.method, target, known["headers"]) + rest)
 
-    def _told(
-        self, service: Service, template: dict[str, Any], environ: Environ, headers: list[tuple[bytes, bytes]]
-    ) -> ASGIApplication:
+    def _told(self, service: Service, known: Scope, environ: Environ) -> ASGIApplication:
         """The application, which is told of its request what we have understood; its end is told to the log."""
-        application = service.application
-        template, headers = template.copy(), headers.copy()
+        application = self._interface.application
+        template = {**known, "headers": known["headers"].copy()}
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
             status = "500"
@@ -188,10 +179,9 @@ class Websockets:
                     status = str(message["status"])
                 await send(message)
 
-            for key in ("client", "server", "path", "raw_path", "root_path"):
+            for key in ("client", "server", "path", "raw_path", "root_path", "headers"):
                 scope[key] = template[key]
             scope["scheme"] = "wss" if template["scheme"] == "https" else "ws"
-            scope["headers"] = headers
             try:
                 await application(scope, receive, note)
             finally:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from logging import Logger
 from math import inf
 from time import monotonic, time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from server_core.asgi.connection import Connection
 from server_core.asgi.greeting import Greeting
@@ -22,7 +22,7 @@ from server_core.asgi.outlet import LINGER_SECONDS
 from server_core.engine.proxies import Proxies
 from server_core.engine.site import Site
 from server_core.exchange import Exchange
-from server_core.gateway.asgi import Answer, ASGIApplication, Call
+from server_core.gateway.calls import Answer, Call, Interface, Upgrades
 from server_core.gateway.environ import Environ
 from server_core.gateway.wsgi import ServerLines
 from server_core.http.guard import Heard
@@ -31,9 +31,6 @@ from server_core.http.response import http_date
 from server_core.listeners import peer_of
 from server_core.scoreboard import Share
 from server_core.settings import Limits, Proxy, Timeouts
-
-if TYPE_CHECKING:
-    from server_core.asgi.library import Websockets
 
 #: how long a kept-alive connection may still bring a request after draining began, and a refused client may still send
 DRAIN_IDLE_SECONDS = 0.5
@@ -58,12 +55,12 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Service:
-    """``sites`` are the listening sockets.  ``state`` is what the application's lifespan has put there for requests."""
+    """``interface`` says how the application is called, ``sites`` are the listening sockets."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        application: ASGIApplication,
+        interface: Interface,
         sites: list[Site],
         limits: Limits,
         timeouts: Timeouts,
@@ -72,16 +69,14 @@ class Service:
         *,
         server: str | None,
         hosts: tuple[str, ...] = (),
-        root_path: str = "",
         worker_connections: int = 0,
         share: Share | None = None,
-        state: dict[str, Any] | None = None,
         record: Callable[[Exchange], None] | None = None,
         flush: Callable[[], None] | None = None,
         beat: Callable[[], None] = lambda: None,
         max_requests: int = 0,
         limit_reached: Callable[[], None] = lambda: None,
-        websockets: Websockets | None = None,
+        websockets: Upgrades | None = None,
     ) -> None:
         self.loop = loop
         self.limits = limits
@@ -90,9 +85,7 @@ class Service:
         self.proxies = Proxies(proxy, log)
         self.hosts = hosts
         self.log = log
-        self.root_path = root_path
         self.record = record
-        self.state: dict[str, Any] = state if state is not None else {}
         self.server_lines = ServerLines(server.encode("ascii") if server else b"")
         self.server_lines.tick(http_date(time()))
         self.keeps_alive = timeouts.keepalive > 0
@@ -102,7 +95,7 @@ class Service:
         self.greetings: set[Greeting] = set()
         self.requests = 0
         self.websockets = websockets
-        self.application = application
+        self.interface = interface
         self._sites = {site.socket.fileno(): site for site in sites}
         self._most = worker_connections or limits.worker_connections
         self._spare = max(SPARE, int(self._most * SPARE_PART))
@@ -309,7 +302,7 @@ class Service:
     def call(self, call: Call) -> None:
         """Call the application, in a task of its own."""
         self._calls.add(call)
-        call.task = self._context.run(self.loop.create_task, call.run(self.application))
+        call.task = self._context.run(self.loop.create_task, call.run())
 
     def apart(self, function: Callable[..., object], *arguments: object) -> None:
         """Call something that starts a task, apart from the context of the request that may be running."""
@@ -356,18 +349,11 @@ class Service:
         if self._draining:
             self._look_whether_over()
 
-    def open_websocket(
-        self,
-        connection: Connection,
-        heard: Heard,
-        template: dict[str, Any],
-        headers: list[tuple[bytes, bytes]],
-        environ: Environ,
-    ) -> None:
+    def open_websocket(self, connection: Connection, heard: Heard, known: Any, environ: Environ) -> None:
         """The client of a connection asks for a websocket."""
         assert self.websockets is not None
         self.connections.discard(connection)
-        self.websockets.open(self, connection, heard, template, headers, environ)
+        self.websockets.open(self, connection, heard, known, environ)
         self._tell_share()
 
     # -- time

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from logging import Logger
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote
 
+from server_core.gateway.calls import Answer, Line
 from server_core.gateway.environ import Environ
 from server_core.gateway.loader import describe
-from server_core.gateway.wsgi import Response, Sink
 from server_core.http.guard import Heard
 
 Message = MutableMapping[str, Any]
@@ -40,82 +40,49 @@ def path_of(path: str, root_path: str) -> tuple[str, bytes]:
     return (unquote(path) if "%" in path else path), path.encode("ascii")
 
 
-def http_scope(
-    heard: Heard, client: tuple[str, int] | None, server: tuple[str, int | None] | None, scheme: str, root_path: str
-) -> dict[str, Any]:
-    """What is the same for all requests with this head; ``aim`` adds what it asks for."""
-    return {
-        "type": "http",
-        "http_version": "1.1" if heard.minor else "1.0",
-        "server": server,
-        "client": client,
-        "scheme": scheme,
-        "method": heard.method,
-        "root_path": root_path,
-    }
+class ASGI:
+    """An application's ``Interface``.
 
+    ``state`` is what its lifespan has put there for requests; ``root_path`` is the path that it is mounted on.
+    """
 
-def aim(scope: Scope, heard: Heard, root_path: str) -> None:
-    """Put path and query into a scope."""
-    scope["path"], scope["raw_path"] = path_of(heard.path, root_path)
-    scope["query_string"] = heard.query.encode("ascii")
+    def __init__(self, application: ASGIApplication, root_path: str = "", state: dict[str, Any] | None = None) -> None:
+        self.application = application
+        self.root_path = root_path
+        self.state: dict[str, Any] = state if state is not None else {}
 
+    def know(
+        self, heard: Heard, client: tuple[str, int] | None, server: tuple[str, int | None] | None, scheme: str
+    ) -> Scope:
+        """The scope, but for what ``aim`` and ``call`` put there."""
+        return {
+            "type": "http",
+            "http_version": "1.1" if heard.minor else "1.0",
+            "server": server,
+            "client": client,
+            "scheme": scheme,
+            "method": heard.method,
+            "root_path": self.root_path,
+            "headers": heard.headers(),
+        }
 
-class Answer(Response):
-    """A ``Response`` whose parts come as messages."""
+    def aim(self, known: Scope, heard: Heard) -> None:
+        """Put path and query into a scope."""
+        known["path"], known["raw_path"] = path_of(heard.path, self.root_path)
+        known["query_string"] = heard.query.encode("ascii")
 
-    __slots__ = ()
-
-    @property
-    def begun(self) -> bool:
-        """Has the head left?"""
-        return self._head_sent
-
-    @property
-    def ended(self) -> bool:
-        """Has all of it been said, or given up?"""
-        return self._ended
-
-    def begin(self) -> None:
-        """Send the head, if it has been said and not been sent: the body may be a long time coming."""
-        if self.status and not self._head_sent and not self._ended:
-            self._sink.send_part(self._head(-1))
-
-    def add(self, block: bytes) -> None:
-        """Send a part of the body, more of which comes."""
-        if block:
-            too_long = 0 <= self._left < len(block) and not self._bodyless
-            self._send_block(block, whole=too_long)  # which is cut off then, and the answer ends
-        else:
-            self.begin()
-
-    def is_last(self) -> None:
-        """No request follows on this connection; before the head has left."""
-        self._keep_alive = False
-
-
-class Line(Sink, Protocol):
-    """The connection that a call is answered on."""
-
-    congested: bool  # does the client not take what was sent?
-
-    async def cleared(self) -> None:
-        """Wait until it does, or is gone."""
-
-    def continues(self) -> None:
-        """The application waits for the body."""
-
-    def received(self) -> None:
-        """The application has taken what there was of it."""
-
-    def begins(self, call: Call) -> None:
-        """The application has said status and headers."""
-
-    def ends(self, call: Call) -> None:
-        """The answer is over, and nothing more comes of it."""
-
-    def leaves(self, call: Call) -> None:
-        """The application has returned."""
+    def call(
+        self, line: Line, known: Scope, environ: Environ, named: str, answer: Answer, log: Logger, more: bool
+    ) -> Call:
+        """A call with a scope of its own."""
+        scope = {
+            **known,
+            "asgi": {"version": "3.0", "spec_version": SPEC_VERSION},
+            "headers": known["headers"].copy(),
+            "state": self.state.copy(),
+            "extensions": {"http.response.early_hint": {}},
+        }
+        return Call(self.application, line, scope, environ, named, answer, log, more)
 
 
 class Call:
@@ -126,15 +93,24 @@ class Call:
 
     __slots__ = tuple(
         (
-            "_ended _event _line _log _named _pieces _silent _told _was_told accept answer environ gone more scope "
-            "size task"
+            "_application _ended _event _line _log _named _pieces _silent _told _was_told accept answer environ gone "
+            "more scope size task"
         ).split()
     )
 
     def __init__(
-        self, line: Line, scope: Scope, environ: Environ, named: str, answer: Answer, log: Logger, more: bool
+        self,
+        application: ASGIApplication,
+        line: Line,
+        scope: Scope,
+        environ: Environ,
+        named: str,
+        answer: Answer,
+        log: Logger,
+        more: bool,
     ) -> None:
         """``environ`` is that of the request, for the log; ``named`` says in messages which one it was."""
+        self._application = application
         self._line = line
         self._log = log
         self._named = named
@@ -174,11 +150,11 @@ class Call:
 
     # -- what the server calls
 
-    async def run(self, application: ASGIApplication) -> None:
+    async def run(self) -> None:
         """From the beginning of the application to its end; whatever it raises is logged and answered."""
         answer = self.answer
         try:
-            result = await application(self.scope, self.receive, self.send)
+            result = await self._application(self.scope, self.receive, self.send)
             if not (answer.ended or self._was_told or self.gone):
                 raise RuntimeError("the application returned before its answer was complete")
             if result is not None:

@@ -18,6 +18,7 @@ def run(post: Post) -> None:
     # Not before a worker is of this class: asyncio and uvicorn need memory.
     from server_core.asgi.library import Lifespan, Websockets, configure, new_loop, share_log
     from server_core.asgi.service import Service
+    from server_core.gateway.asgi import ASGI
 
     settings = post.settings
     asgi, paths = settings.asgi, settings.paths
@@ -34,9 +35,10 @@ def run(post: Post) -> None:
 
     async def serve() -> None:
         await lifespan.startup()
+        interface = ASGI(application, paths.script_name, lifespan.state)
         service = Service(
             loop,
-            application,
+            interface,
             post.sites(concurrent=True),
             settings.limits,
             settings.timeouts,
@@ -44,16 +46,14 @@ def run(post: Post) -> None:
             post.log,
             server=settings.responses.server_header,
             hosts=paths.allowed_hosts if paths.check_hosts else (),
-            root_path=paths.script_name,
             worker_connections=post.connections(),
             share=post.scoreboard.share(post.slot),
-            state=lifespan.state,
             record=access_log.record if access_log else None,
             flush=access_log.flush if access_log else None,
             beat=post.beat,
             max_requests=post.most_requests(),
             limit_reached=post.recycle,
-            websockets=Websockets(config, access_log.record if access_log else None),
+            websockets=Websockets(config, interface, access_log.record if access_log else None),
         )
         service.start()
         post.attend(service)
