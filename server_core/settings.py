@@ -210,7 +210,8 @@ class Workers:
         default_text="`sync`, or `gthread` when `threads` is above 1",
         help="The way in which a worker waits for its clients: sync (one request at a time), gthread (a pool of "
         "threads), gevent or eventlet (a greenlet for each request), asgi (an event loop, for ASGI applications; it "
-        "needs the package uvicorn), or package.module:Class for your own.  Slow clients hold up none of them.",
+        "needs the package uvicorn), tornado (its event loop, for its applications; for WSGI like gthread), or "
+        "package.module:Class for your own.  Slow clients hold up none of them.",
     )
     threads: int = setting(
         1,
@@ -258,7 +259,7 @@ class Timeouts:
         flags=("-t", "--timeout"),
         help="A worker that shows no sign of life for so long is killed and replaced; 0 means never.  In a sync "
         "worker that is a request that takes longer: raise it for an application with long requests.  In an asgi "
-        "worker it is code that holds up the event loop.",
+        "or tornado worker it is code that holds up the event loop.",
     )
     graceful_timeout: float = setting(
         "30s",

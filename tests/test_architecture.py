@@ -109,6 +109,11 @@ server_core.asgi.greeting
 server_core.asgi.service
 server_core.asgi.library
 
+server_core.tornado
+server_core.tornado.stream
+server_core.tornado.call
+server_core.tornado.library
+
 server_core.workers
 server_core.workers.post
 server_core.workers.sync
@@ -116,6 +121,7 @@ server_core.workers.gthread
 server_core.workers.gevent
 server_core.workers.eventlet
 server_core.workers.asgi
+server_core.workers.tornado
 
 server_core.testing
 server_core.pytest_plugin
@@ -212,6 +218,8 @@ ONLY_IN = {
     "werkzeug": {"flask_serve.debugger"},
     "uvicorn": {"server_core.asgi.library"},
     "uvloop": {"server_core.asgi.library"},
+    # streams, requests and the loop are each a thing of their own
+    "tornado": {"server_core.tornado.stream", "server_core.tornado.call", "server_core.tornado.library"},
 }
 
 #: "about 400 lines"

@@ -128,7 +128,7 @@ class Connection(Outlet):
         if self.state != ANSWER or call is None:
             return self._comes_back and self._site.tls is None
         if not self._guard.whole:  # RFC 9112, 8: incomplete, and never to be taken as whole
-            self._refuse_body(ProtocolError(400, "the client ended the connection inside the body"))
+            self.refuse_body(ProtocolError(400, "the client ended the connection inside the body"))
             return False
         call.hang_up(gone=False)
         return self._site.tls is None
@@ -163,7 +163,6 @@ class Connection(Outlet):
         self._counted = False
         if is_websocket:
             assert self._request is not None
-            self.state = CLOSED
             self._service.open_websocket(self, heard, self._known, self._request.template)
         else:
             self._begin(heard)
@@ -226,7 +225,7 @@ class Connection(Outlet):
         try:
             pieces = guard.body(data, STEPS_AT_ONCE)
         except ProtocolError as error:
-            self._refuse_body(error)
+            self.refuse_body(error)
             return
         call.feed(pieces, not guard.whole)
         self._came += sum(map(len, pieces))
@@ -365,7 +364,7 @@ class Connection(Outlet):
 
     # -- refusing and ending
 
-    def _refuse_body(self, error: ProtocolError) -> None:
+    def refuse_body(self, error: ProtocolError) -> None:
         """Refuse a request whose head was right, and whose application runs already."""
         call = self._call
         assert call is not None
@@ -410,7 +409,7 @@ class Connection(Outlet):
         if self.state == HEAD and self._guard.held:
             self._refuse(ProtocolError(408, "the request did not arrive in time (head_timeout)"), {})
         elif self.state == ANSWER:
-            self._refuse_body(ProtocolError(408, "the body did not arrive in time (body_timeout, min_data_rate)"))
+            self.refuse_body(ProtocolError(408, "the body did not arrive in time (body_timeout, min_data_rate)"))
         elif self.state == HEAD:
             self._end()
         else:
@@ -447,6 +446,8 @@ class Connection(Outlet):
 
     def hand_over(self, protocol: Any) -> bytes:
         """The connection is another protocol's from now on; returns what has been received of it already."""
+        self.state = CLOSED
+        self._call = None
         self._transport.set_protocol(protocol)
         return self._guard.rest()
 

@@ -53,6 +53,11 @@ class Outlet(asyncio.Protocol):
         self.since = 0.0  # when the lingering began
         self.deadline = monotonic() + service.timeouts.head_timeout
 
+    @property
+    def service(self) -> Service:
+        """Whose connection this is."""
+        return self._service
+
     # -- what the loop says
 
     def connection_made(self, transport: Any) -> None:
@@ -136,6 +141,13 @@ class Outlet(asyncio.Protocol):
     def close(self) -> None:
         """End the connection for the sake of others."""
         self._end()
+
+    def waited(self, now: float) -> float:
+        """For how many seconds this connection has been waiting for its client; 0 when it must not be closed."""
+        return 0.0
+
+    def hurry(self, idle_until: float, linger_until: float) -> None:
+        """Nobody waits for new requests any more, or listens to refused clients, beyond these moments."""
 
     # -- deadlines
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from server_core.asgi.connection import Connection
 from server_core.asgi.greeting import Greeting
-from server_core.asgi.outlet import LINGER_SECONDS
+from server_core.asgi.outlet import LINGER_SECONDS, Outlet
 from server_core.engine.proxies import Proxies
 from server_core.engine.site import Site
 from server_core.exchange import Exchange
@@ -91,7 +91,7 @@ class Service:
         self.keeps_alive = timeouts.keepalive > 0
         self.idle_seconds = timeouts.keepalive
         self.linger_seconds = LINGER_SECONDS
-        self.connections: set[Connection] = set()
+        self.connections: set[Outlet] = set()
         self.greetings: set[Greeting] = set()
         self.requests = 0
         self.websockets = websockets
@@ -249,9 +249,16 @@ class Service:
         self.connections.add(connection)
         self._tell_share()
 
-    def forget(self, connection: Connection) -> None:
+    def replace(self, connection: Connection, taken: Outlet) -> None:
+        """A connection belongs to another protocol, but its end is still looked after here."""
+        self.connections.discard(connection)
+        self.connections.add(taken)
+        self.interface.forget(connection)
+
+    def forget(self, connection: Outlet) -> None:
         """It is closed, or belongs to another protocol."""
         self.connections.discard(connection)
+        self.interface.forget(connection)
         self._tell_share()
         if self._draining:
             self._look_whether_over()

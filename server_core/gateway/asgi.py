@@ -84,6 +84,9 @@ class ASGI:
         }
         return Call(self.application, line, scope, environ, named, answer, log, more)
 
+    def forget(self, line: Line) -> None:
+        """Nothing is known of connections."""
+
 
 class Call:
     """One call of an application: its ``receive`` and ``send``; ``answer`` is what it has said so far.

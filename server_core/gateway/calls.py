@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from server_core.gateway.environ import Environ
 from server_core.gateway.wsgi import Response, Sink
 from server_core.http.guard import Heard
+from server_core.http.response import switching
 
 
 class Answer(Response):
@@ -46,6 +47,21 @@ class Answer(Response):
     def is_last(self) -> None:
         """No request follows on this connection; before the head has left."""
         self._keep_alive = False
+
+    @property
+    def left(self) -> int:
+        """How many bytes of the body are still to come, as its Content-Length states; -1 when that is not stated."""
+        return self._left
+
+    def switch(self, protocol: str, headers: list[tuple[str, str]]) -> None:
+        """Send 101: from here on the connection speaks ``protocol``.  Raises as ``start_response`` does."""
+        lines = switching(protocol, headers)
+        said = {name.lower() for name, _ in headers}
+        date = b"" if "date" in said else self._server_lines.date
+        server = b"" if "server" in said else self._server_lines.server
+        self.status, self.headers = "101 Switching Protocols", headers
+        self._head_sent = self._ended = True
+        self._sink.send_part(b"".join((lines, date, server, b"\r\n")))
 
 
 class Line(Sink, Protocol):
@@ -111,6 +127,9 @@ class Interface(Protocol):
 
         ``named`` says in messages which request it is, ``more`` that its body is not whole yet.
         """
+
+    def forget(self, line: Any) -> None:
+        """The connection is closed, or speaks another protocol."""
 
 
 class Upgrades(Protocol):

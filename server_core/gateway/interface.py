@@ -1,8 +1,9 @@
-"""Knows whether an application speaks ASGI or WSGI, by how it has to be called; calls nothing."""
+"""Knows whether an application speaks ASGI, WSGI or tornado's interface, by how it has to be called; calls nothing."""
 
 from __future__ import annotations
 
 import inspect
+import sys
 from functools import partial
 from typing import Any
 
@@ -32,8 +33,24 @@ def speaks_asgi(application: Any) -> bool | None:
     return len(needed) == 3 if len(needed) in (1, 2, 3) else None
 
 
-def require(application: Any, asgi: bool, called: str, worker_class: str) -> None:
-    """Raise AppLoadError unless a worker of this class can call the application that people know as ``called``."""
+def speaks_tornado(application: Any) -> bool:
+    """Is this an application of tornado (``tornado.web.Application``, or another that is told of connections)?"""
+    library: Any = sys.modules.get("tornado.httputil")  # whoever has such an application has imported it
+    return library is not None and isinstance(application, library.HTTPServerConnectionDelegate)
+
+
+def require(application: Any, asgi: bool, called: str, worker_class: str, tornado: bool = False) -> None:
+    """Raise AppLoadError unless a worker of this class can call the application that people know as ``called``.
+
+    ``asgi``: it calls ASGI applications and no others; ``tornado``: those of tornado, besides WSGI's.
+    """
+    if speaks_tornado(application):
+        if not tornado:
+            raise AppLoadError(
+                f"{called} is an application of tornado, and worker_class {worker_class} calls "
+                f"{'ASGI' if asgi else 'WSGI'} applications: choose worker_class tornado."
+            )
+        return
     speaks = speaks_asgi(application)
     if asgi and speaks is False:
         raise AppLoadError(
@@ -42,6 +59,6 @@ def require(application: Any, asgi: bool, called: str, worker_class: str) -> Non
         )
     if speaks and not asgi:
         raise AppLoadError(
-            f"{called} is an ASGI application, and worker_class {worker_class} calls WSGI applications: choose "
-            "worker_class asgi."
+            f"{called} is an ASGI application, and worker_class {worker_class} calls "
+            f"{'applications of tornado and WSGI' if tornado else 'WSGI applications'}: choose worker_class asgi."
         )

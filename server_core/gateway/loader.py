@@ -87,9 +87,14 @@ class AppSpec:
             raise
         except BaseException as error:  # SystemExit while importing is the application's failure, not our end
             raise AppLoadError(f"{self.called} raised {describe(error)} on import", own_traceback())
-        if not callable(loaded.application):
+        if not _is_application(loaded.application):
             raise AppLoadError(f"{self.called} is not callable: it is a {type(loaded.application).__name__}")
         return loaded  # type: ignore[no-any-return]
+
+
+def _is_application(found: Any) -> bool:
+    """All are called, but those of tornado: they are told of connections."""
+    return callable(found) or hasattr(found, "start_request")
 
 
 _NOT_THE_APPLICATIONS = frozenset({"server_core", "importlib", "django_serve", "flask_serve"})
@@ -156,7 +161,7 @@ def load_target(target: str) -> Application:
         if not callable(found_here):
             raise AppLoadError(f"{shown!r} calls what is not callable: it is a {type(found_here).__name__}")
         found_here = found_here(*arguments, **keywords)
-    if not callable(found_here):
+    if not _is_application(found_here):
         raise AppLoadError(f"the application {shown!r} is not callable: it is a {type(found_here).__name__}")
     return found_here  # type: ignore[no-any-return]
 

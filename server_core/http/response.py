@@ -6,6 +6,7 @@ Header lines that an application repeats (nearly all) are checked and encoded on
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime, timezone
 
 from server_core.http.head import FIELD_VALUE, TCHAR
@@ -31,6 +32,7 @@ _INTERIM = {
 _is_name = re.compile(rf"[{TCHAR}]+").fullmatch
 _is_value = re.compile(FIELD_VALUE).fullmatch
 _is_length = re.compile(r"[0-9]{1,19}").fullmatch
+_is_protocol = re.compile(rf"[{TCHAR}]+(?:/[{TCHAR}]+)?").fullmatch
 
 # PEP 3333, "Other HTTP Features": hop-by-hop fields are the server's.  Connection and Keep-Alive are spelt by many
 # an application out of habit and lose nothing when we say it ourselves; the others would change framing or protocol.
@@ -103,6 +105,20 @@ class _HeaderLines(dict[tuple[str, str], Line]):
 
 STATUS_LINES = _StatusLines()
 HEADER_LINES = _HeaderLines()
+
+
+def switching(protocol: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    """The lines of an answer 101, after which the connection speaks ``protocol`` (RFC 9110, 15.2.2 and 7.8).
+
+    What ``headers`` say of length and connection is left out.  Raises TypeError and ValueError for what must not be
+    sent.
+    """
+    if not _is_protocol(protocol):
+        raise ValueError(f"{protocol!r} in the header Upgrade is no protocol")
+    lines = [line for line, kind in map(HEADER_LINES.__getitem__, headers) if kind in (PLAIN, DATE, SERVER)]
+    first = f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: {protocol}\r\nConnection: Upgrade\r\n"
+    return b"".join((first.encode("ascii"), *lines))
+
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -33,8 +33,9 @@ class WorkerClass(NamedTuple):
     """A worker class as it is declared: where it is, how it works, how many requests one worker runs at once.
 
     ``has_threads`` says whether it has as many as the setting says, ``asgi`` whether it calls ASGI applications, not
-    WSGI.  ``needs`` is the library without which it cannot run, and our extra that brings it.  ``threads_survive`` says
-    that threads which the import has started go on in the workers.
+    WSGI, ``tornado`` whether it calls those of tornado, besides WSGI's.  ``needs`` is the library without which it
+    cannot run, and our extra that brings it.  ``threads_survive`` says that threads which the import has started go on
+    in the workers.
     """
 
     module: str
@@ -42,6 +43,7 @@ class WorkerClass(NamedTuple):
     at_once: str
     has_threads: bool = False
     asgi: bool = False
+    tornado: bool = False
     needs: tuple[str, str] = ("", "")
     threads_survive: bool = False
 
@@ -70,6 +72,14 @@ WORKER_CLASSES = {
         "as many as there are clients",
         asgi=True,
         needs=("uvicorn", "asgi"),
+    ),
+    "tornado": WorkerClass(
+        "server_core.workers.tornado",
+        "tornado's event loop, for its applications, with long polling and websockets; WSGI in a pool of threads",
+        "as many as there are clients; of WSGI `threads`",
+        has_threads=True,
+        tornado=True,
+        needs=("tornado", "tornado"),
     ),
 }
 
@@ -108,6 +118,11 @@ def require(library: str, extra: str, who: str) -> None:
 def calls_asgi(name: str) -> bool:
     """Does a worker of this class call ASGI applications?  False for a class that does not exist."""
     return name in WORKER_CLASSES and WORKER_CLASSES[name].asgi
+
+
+def calls_tornado(name: str) -> bool:
+    """Does a worker of this class call tornado's applications?  False for a class that does not exist."""
+    return name in WORKER_CLASSES and WORKER_CLASSES[name].tornado
 
 
 def load_worker_class(name: str) -> WorkerModule:

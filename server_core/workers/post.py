@@ -45,7 +45,7 @@ from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Settings
 from server_core.signals import SignalPipe
 from server_core.tls import Renewed
-from server_core.workers import WorkerModule, calls_asgi
+from server_core.workers import WorkerModule, calls_asgi, calls_tornado
 
 if TYPE_CHECKING:
     from server_core.engine.engine import Engine
@@ -90,11 +90,17 @@ def bring_in(spec: AppSpec, settings: Settings, reports: int, log: Logger, *, lo
     loaded = spec.load(settings)
     worker_class = settings.workers.worker_class
     asgi = calls_asgi(worker_class)
-    interface.require(loaded.application, asgi, spec.called, worker_class)
+    interface.require(loaded.application, asgi, spec.called, worker_class, calls_tornado(worker_class))
+    tornado = interface.speaks_tornado(loaded.application)
     join_project(log)
     paths = settings.paths
     application, left_out = loaded.application, list[Finding]()
-    if paths.static:
+    if paths.static and tornado and paths.static_mounts:
+        raise AppLoadError(
+            "static_mounts: no files are served beside an application of tornado: let it serve them itself "
+            "(its setting static_path, or a StaticFileHandler), or switch off static."
+        )
+    if paths.static and not tornado:
         # Frameworks write the path that the application is mounted on into the URLs of its files.
         mounts = [(inside(url, paths.script_name), directory) for url, directory in paths.static_mounts]
         fresh = settings.profile.develops
@@ -114,8 +120,8 @@ def bring_in(spec: AppSpec, settings: Settings, reports: int, log: Logger, *, lo
     if settings.development.reload:
         for directory, pattern in loaded.places:
             report(reports, place=directory, pattern=pattern)
-    # An ASGI application is told the path that it is mounted on by each scope (root_path).
-    return replace(loaded, application=application if asgi else mounted(application, paths.script_name))
+    # What is no WSGI application is told the path that it is mounted on otherwise (for ASGI, root_path).
+    return replace(loaded, application=application if asgi or tornado else mounted(application, paths.script_name))
 
 
 def _draw_new_seeds() -> None:
