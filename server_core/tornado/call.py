@@ -180,7 +180,7 @@ class Call(httputil.HTTPConnection):
         self.context = known.context
         self.gone = False  # nobody is there to answer
         self.more = more
-        self.no_keep_alive = False
+        self.no_keep_alive = False  # the application may change that
         self.size = 0
         self.task: asyncio.Task[None] | None = None
 
@@ -236,7 +236,7 @@ class Call(httputil.HTTPConnection):
         self._delegate = delegate
         await _done(waits)
         self._measure(self._length)
-        while not (self._ended or self.answer.ended):
+        while not self._is_over:
             if self._pieces:
                 body = b"".join(self._pieces)
                 self._pieces.clear()
@@ -251,7 +251,7 @@ class Call(httputil.HTTPConnection):
                 self._is_read = True
                 delegate.finish()
                 break
-        if self._silent or not self._is_read:
+        if (self._silent or not self._is_read) and not self._is_taken:
             self._tell_soon(delegate)
 
     async def _more_comes(self) -> None:
@@ -310,6 +310,8 @@ class Call(httputil.HTTPConnection):
                 self._switch(said)
                 return self._flow()
             self.answer.start_response(f"{start_line.code} {start_line.reason}", said)
+            if self.no_keep_alive:
+                self.answer.is_last()
             self._line.begins(self)
             body = bytes(chunk or b"")
             if self.answer.left == len(body):
@@ -328,8 +330,9 @@ class Call(httputil.HTTPConnection):
             return _closed()
         if not self.answer.status:
             raise RuntimeError("write was called before write_headers")
-        self.answer.add(bytes(chunk))
-        self._look_whether_ended()
+        if chunk:
+            self.answer.add(bytes(chunk))
+            self._look_whether_ended()
         return self._flow()
 
     def finish(self) -> None:
@@ -340,7 +343,7 @@ class Call(httputil.HTTPConnection):
             return
         if not self.answer.status:
             raise RuntimeError("finish was called before write_headers")
-        if self.answer.begun and _has_failed():
+        if _has_failed():
             self._fail()
             return
         self.answer.send(())
@@ -424,11 +427,16 @@ class Call(httputil.HTTPConnection):
 
 
 def _has_failed() -> bool:
-    """Does a handler end its answer because it has failed?  tornado ends it as if it were whole, which it is not."""
+    """Does a handler end its answer because it has failed after it had begun?
+
+    tornado ends it then as if it were whole, which it is not; nothing but who calls tells that it does so.
+    """
     frame: FrameType | None = sys._getframe(2)
     for _ in range(FRAMES):
-        if frame is None or frame.f_code is RequestHandler.send_error.__code__:
-            return frame is not None
+        if frame is None or frame.f_code.co_name == "write_error":  # that is a page of its own
+            return False
+        if frame.f_code is RequestHandler.send_error.__code__:
+            return True
         frame = frame.f_back
     return False
 

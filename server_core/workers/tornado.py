@@ -33,6 +33,8 @@ def run(post: Post) -> None:
 
     settings = post.settings
     paths = settings.paths
+    if settings.workers.threads > 1 and post.is_first:
+        post.log.info("threads means nothing for an application of tornado: a worker has one, and many requests in it.")
     share_log(post.log)
     access_log = post.access_log()
     # What the application has put on a loop while it was imported runs, if it was imported in this process.

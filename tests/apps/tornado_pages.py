@@ -207,6 +207,34 @@ class Late(Page):
         raise RuntimeError("this page always fails too late")
 
 
+class Flushed(Page):
+    """Fails when its head has been said, but has not left."""
+
+    async def page(self, argument: str) -> None:
+        self.flush()
+        raise RuntimeError("this page always fails a little late")
+
+
+class ErrorStream(Page):
+    """Has an error page of its own, in two parts."""
+
+    async def page(self, argument: str) -> None:
+        raise HTTPError(503)
+
+    def write_error(self, status_code: int, **more: Any) -> None:
+        self.write("we are ")
+        self.flush()
+        self.finish("sorry")
+
+
+class Last(Page):
+    """Is the last answer of its connection."""
+
+    async def page(self, argument: str) -> None:
+        self.request.connection.no_keep_alive = True
+        self.write("goodbye")
+
+
 class Length(Page):
     """States a length, and says six bytes in two parts."""
 
@@ -333,26 +361,9 @@ class Scheme(Reply):
 
 
 PAGES = [
-    *(
-        Told,
-        Echo,
-        Stream,
-        Big,
-        Begun,
-        Gate,
-        News,
-        Waiting,
-        Tell,
-        Afterwards,
-        Variable,
-        Nap,
-        Fail,
-        Refused,
-        Late,
-        Length,
-        Header,
-    ),
-    *(Status, Pid, Upload, Early, Takes, Reply, Slow, Unwanted, Scheme),
+    *(Told, Echo, Stream, Big, Begun, Gate, News, Waiting, Tell, Afterwards, Variable, Nap, Fail, Refused, Late),
+    *(Flushed, ErrorStream, Last, Length, Header, Status, Pid, Upload, Early),
+    *(Takes, Reply, Slow, Unwanted, Scheme),
 ]
 
 

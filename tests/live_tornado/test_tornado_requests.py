@@ -282,6 +282,16 @@ class TestErrors:
         assert wire.chunk() == b"so far so good"
         assert wire.rest() == b""
 
+    def test_one_before_the_head_has_left_is_answered_500(self, wire: Wire):
+        assert wire.get("/flushed").reply().status == 500
+
+    def test_an_error_page_may_come_in_parts(self, wire: Wire):
+        reply = wire.get("/errorstream").reply()
+        assert (reply.status, reply.text) == (503, "we are sorry")
+        reply = wire.get("/fail", method="HEAD").reply("HEAD")
+        assert (reply.status, reply.headers["content-length"]) == (500, "93")
+        assert wire.get("/next").reply().text == "hello GET /next"
+
     def test_a_status_with_words_of_its_own(self, wire: Wire):
         reply = wire.get("/refused/418?reason=Short%20and%20stout").reply()
         assert (reply.status, "Short and stout" in reply.text) == (418, True)
@@ -329,6 +339,10 @@ class TestPipelining:
             assert "connection" not in wire.reply().headers
             assert wire.reply().headers["connection"] == "close"
             assert wire.rest() == b""
+
+    def test_the_application_may_end_a_connection(self, wire: Wire):
+        assert wire.get("/last").reply().headers["connection"] == "close"
+        assert wire.rest() == b""
 
     def test_no_request_sees_the_variables_of_another(self, wire: Wire):
         wire.send(request("/variable/a") + request("/variable/b"))
