@@ -5,16 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 from logging import Logger
+from typing import Any
 
 from tornado.ioloop import IOLoop
 from tornado.platform.asyncio import BaseAsyncIOLoop
 
 
 def new_loop(anew: bool) -> asyncio.AbstractEventLoop:
-    """tornado's current loop, as asyncio's; ``anew`` where the present one belongs to the process that forked us."""
-    loop = IOLoop(make_current=True) if anew else IOLoop.current()
-    assert isinstance(loop, BaseAsyncIOLoop)
-    return loop.asyncio_loop
+    """The loop that tornado uses in this process; ``anew`` where it has one that belongs to the process that forked us.
+
+    Whatever is asyncio's loop is tornado's, too.
+    """
+    if not anew:
+        loop = IOLoop.current()
+        assert isinstance(loop, BaseAsyncIOLoop)
+        return loop.asyncio_loop
+    made = asyncio.new_event_loop()
+    asyncio.set_event_loop(made)
+    return made
+
+
+def tell_errors(loop: asyncio.AbstractEventLoop, log: Logger) -> None:
+    """Log what nobody has waited for.  That something was cancelled is no error: before 6.5 tornado took it for one."""
+
+    def tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, asyncio.CancelledError):
+            log.error("%s", context["message"], exc_info=error)
+
+    loop.set_exception_handler(tell)
 
 
 def share_log(log: Logger) -> None:

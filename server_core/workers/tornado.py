@@ -28,7 +28,7 @@ def run(post: Post) -> None:
     # Not before a worker is of this class: asyncio and tornado need memory.
     from server_core.asgi.service import Service
     from server_core.tornado.call import Tornado
-    from server_core.tornado.library import cancel_rest, new_loop, share_log
+    from server_core.tornado.library import cancel_rest, new_loop, share_log, tell_errors
     from server_core.tornado.stream import Streams
 
     settings = post.settings
@@ -39,9 +39,7 @@ def run(post: Post) -> None:
     access_log = post.access_log()
     # What the application has put on a loop while it was imported runs, if it was imported in this process.
     loop = new_loop(anew=settings.workers.preload_app)
-    loop.set_exception_handler(
-        lambda loop, context: post.log.error("%s", context["message"], exc_info=context.get("exception"))
-    )
+    tell_errors(loop, post.log)
     streams = Streams()
 
     async def serve() -> None:

@@ -423,4 +423,11 @@ class Plain(httputil.HTTPServerConnectionDelegate, httputil.HTTPMessageDelegate)
             Path(notes).write_text("closed")
 
 
-plain = Plain()
+class Picky(Plain):
+    """It does not like what it is asked."""
+
+    def headers_received(self, start_line: Any, headers: httputil.HTTPHeaders) -> None:
+        raise httputil.HTTPInputError("I cannot read this")
+
+
+plain, picky = Plain(), Picky()

@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "live_tls"))
 
-from live import LiveServer
+from live import LiveServer, eventually
 from wire import Wire
 
 OPTIONS = ["--workers", "1", "--worker-class", "tornado"]
@@ -42,3 +42,13 @@ def wire(server: LiveServer) -> Iterator[Wire]:
     """A connection to the server."""
     with Wire(server) as wire:
         yield wire
+
+
+@pytest.fixture
+def drains() -> Callable[[LiveServer], None]:
+    """``drains(server)``: its workers have begun to answer no more than what has come."""
+
+    def is_draining(pid: int) -> bool:
+        return b"draining" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+    return lambda server: eventually(lambda: all(map(is_draining, server.processes())))

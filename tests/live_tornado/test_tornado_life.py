@@ -12,6 +12,7 @@ from live import WORKER_CLASSES, LiveServer, eventually
 from wire import Wire, request
 
 Start = Callable[..., LiveServer]
+Drains = Callable[[LiveServer], None]
 
 
 APP = """
@@ -79,14 +80,14 @@ class TestTheLoop:
 
 
 class TestDrain:
-    def test_running_requests_are_finished_and_new_ones_refused(self, start: Start, tmp_path: Path):
+    def test_running_requests_are_finished_and_new_ones_refused(self, start: Start, drains: Drains, tmp_path: Path):
         server = start()
         with Wire(server) as busy, Wire(server) as idle:
             idle.get().reply()
             busy.get(f"/gate?path={tmp_path}/go")
             server.get("/")
             server.signal(signal.SIGTERM)
-            server.read_until("Received SIGTERM")
+            drains(server)
             assert idle.rest() == b""
             with pytest.raises(ConnectionRefusedError):
                 server.connect(5)
@@ -94,14 +95,14 @@ class TestDrain:
             assert busy.reply().text == "through the gate"
         assert server.wait() == 0
 
-    def test_a_long_poll_is_answered_by_who_comes_last(self, start: Start):
+    def test_a_long_poll_is_answered_by_who_comes_last(self, start: Start, drains: Drains):
         server = start()
         with Wire(server) as waiting, Wire(server) as kept:
             waiting.get("/news")
             eventually(lambda: server.get("/waiting").text == "1")
             kept.get().reply()
             server.signal(signal.SIGTERM)
-            server.read_until("Received SIGTERM")
+            drains(server)
             assert kept.get("/tell/goodbye").reply().headers["connection"] == "close"
             assert waiting.reply().text == "goodbye"
         assert server.wait() == 0
@@ -124,6 +125,16 @@ class TestDrain:
         (tmp_path / "go").touch()
         assert server.wait() == 0
         assert (tmp_path / "go.done").exists()
+
+    def test_whoever_answers_a_client_that_is_gone_is_not_waited_for(self, start: Start):
+        server = start("--access-logfile", "-", "--access-logformat", "LOG %(U)s")
+        wire = Wire(server).get("/nap/60")
+        server.get("/")
+        wire.reset()
+        server.read_until("LOG /nap/60")
+        server.signal(signal.SIGTERM)
+        assert server.wait(15) == 0
+        assert "Error" not in server.text
 
     def test_what_waits_for_nobody_is_cancelled(self, start: Start, tmp_path: Path):
         (tmp_path / "forever.py").write_text(

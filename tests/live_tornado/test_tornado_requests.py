@@ -69,9 +69,10 @@ class TestRequests:
             assert json.loads(wire.get("/told").reply().body)["remote_ip"] == "0.0.0.0"
 
     def test_what_tornado_cannot_read_is_refused(self, start: Start):
-        server = start("--access-logfile", "-", "--access-logformat", "LOG %(m)s %(U)s %(s)s")
+        log = ["--access-logfile", "-", "--access-logformat", "LOG %(m)s %(U)s %(s)s"]
+        server = start(*log, app="tornado_pages:picky")
         with Wire(server) as wire:
-            assert wire.get(f"/told?{'a&' * 1500}").reply().status == 400
+            assert wire.get("/told").reply().status == 400
             assert wire.rest() == b""
         server.read_until(r"LOG GET /told 400\n")
         assert "Traceback" not in server.text

@@ -18,6 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from wire import Wire
 
 Start = Callable[..., LiveServer]
+Drains = Callable[[LiveServer], None]
 
 LOG = ["--access-logfile", "-", "--access-logformat", "LOG %(m)s %(U)s %(s)s"]
 
@@ -150,22 +151,17 @@ def test_it_survives_until_drain_and_is_then_told_to_come_back(start: Start, tmp
     assert "pending" not in server.text
 
 
-def test_one_that_is_opened_while_the_worker_drains_is_told_too(start: Start, tmp_path: Path):
+def test_one_that_is_opened_while_the_worker_drains_is_told_too(start: Start, drains: Drains, tmp_path: Path):
     server = start()
     with Wire(server) as wire:
         wire.send(handshake(f"/slow?path={tmp_path}/go"))
         server.get("/")
         server.signal(signal.SIGTERM)
-        server.read_until("Received SIGTERM")
-        eventually(lambda: "draining" in title(server))
+        drains(server)
         (tmp_path / "go").touch()
         assert wire.head().status == 101
         assert wire.file.read(4) == b"\x88\x11\x03\xf4"
     assert server.wait() == 0
-
-
-def title(server: LiveServer) -> str:
-    return "".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in server.processes())
 
 
 def test_a_reload_moves_it_to_the_new_worker(start: Start):
