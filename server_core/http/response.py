@@ -26,7 +26,8 @@ Line = tuple[bytes, int]
 _is_status = re.compile(rf"[2-5][0-9]{{2}}(?: {FIELD_VALUE})?").fullmatch
 # What an application that answers so would need instead.
 _INTERIM = {
-    "101": "a WSGI application cannot change the protocol (PEP 3333), so websockets need an ASGI application",
+    "101": "a WSGI application cannot change the protocol (PEP 3333): websockets need an ASGI application and "
+    "worker_class asgi",
     "103": "early hints are sent by environ['wsgi.early_hints']",
 }
 _is_name = re.compile(rf"[{TCHAR}]+").fullmatch
