@@ -56,8 +56,8 @@ class TestReload:
         assert server.get("/").text == "right"
         (tmp_path / "changing.py").write_text("app = 1 / 0\n")
         server.read_until("The browser shows why")
-        eventually(lambda: server.get("/").status == 500)
-        assert "ZeroDivisionError" in server.get("/", accept="text/html").text
+        # The old workers may take a last request.
+        eventually(lambda: "ZeroDivisionError" in server.get("/", accept="text/html").text)
         write(tmp_path / "changing.py", "mended")
         eventually(lambda: server.get("/").text == "mended")
 
