@@ -28,8 +28,10 @@ WORKER_CLASSES = {
     for name, found in workers.WORKER_CLASSES.items()
     if not found.asgi
 }
-#: the same as parameters of a fixture: eventlet runs what gevent runs but for its hub, so the whole contract can wait
-EACH_CLASS = [pytest.param(name, marks=[pytest.mark.slow] if name == "eventlet" else []) for name in WORKER_CLASSES]
+#: these run what others run: eventlet what gevent runs but for its hub, and tornado gthread's code for WSGI
+ALIKE = ("eventlet", "tornado")
+#: the same as parameters of a fixture; of those that are alike the whole contract can wait
+EACH_CLASS = [pytest.param(name, marks=[pytest.mark.slow] if name in ALIKE else []) for name in WORKER_CLASSES]
 APPS = Path(__file__).parent / "apps"
 COMMAND = [sys.executable, "-m", "server_core", "-b", "127.0.0.1:0"]
 
