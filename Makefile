@@ -13,9 +13,9 @@ help:  ## show what there is
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-# Two at once, as most tests wait for processes; those of a file share servers, and stay together.
+# Four at once, as most tests wait for processes; those of a file share servers, and stay together.
 test: .venv/installed lint types  ## lint, types and the test suite
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
 .venv/browser: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[browser]'

@@ -71,6 +71,7 @@ BEGINNINGS: dict[str, list[str]] = {
     "response._is_name": ["", "A"],
     "response._is_value": ["", "a"],
     "response._is_length": ["", "1"],
+    "response._is_protocol": ["", "a", "a/", "a/a"],
 }
 
 Run = Callable[[str], object]
