@@ -20,6 +20,7 @@ from server_core.engine.acceptor import LEAVE_SECONDS, LEAVING
 from server_core.engine.engine import LEAST_TICK_SECONDS, Engine
 from server_core.engine.outbox import Outbox, Wait
 from server_core.engine.outlet import Outlet
+from server_core.gateway.loader import describe
 
 #: so many greenlets are kept for later requests; each has a stack, and what the application keeps for it
 MOST_IDLE = 256
@@ -107,9 +108,8 @@ class GreenEngine(Engine):
                 if self._stopped or len(self._idle) >= MOST_IDLE:
                     break
                 self._idle.append(me)
-                self._hub.switch()
-        except GreenletExit:  # nobody needs it any more
-            return
+                if not self._rest(me):
+                    return
         except BaseException:
             # A worker that has lost a greenlet unnoticed serves worse and worse; a dead worker is replaced.
             self.log.critical("A greenlet of the worker ended by an error in the server itself", exc_info=True)
@@ -117,6 +117,21 @@ class GreenEngine(Engine):
         self._living -= 1
         if self._stopped:
             self._hub.soon(self._end)
+
+    def _rest(self, me: greenlet) -> bool:
+        """Wait for the next turn; False when there is none: what an application has left behind has ended us.
+
+        A timeout that nobody has cancelled, or a kill, is meant for a request that is over.
+        """
+        try:
+            self._hub.switch()
+        except BaseException as error:
+            self._idle.remove(me)
+            self._living -= 1
+            if not isinstance(error, GreenletExit):  # which also comes when nobody needs us any more
+                self.log.warning("Raised in a greenlet whose request was over, and ignored: %s", describe(error))
+            return False
+        return True
 
     def _lead(self, me: greenlet) -> None:
         """Handle the events there are; somebody else goes on with them when the application has given way.

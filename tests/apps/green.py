@@ -9,6 +9,8 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+from greenlet import getcurrent
+
 #: what the application found when it was imported
 SOCKET = f"{socket.socket.__module__}.{socket.socket.__name__}"
 BEGAN = {"background": 0}
@@ -42,6 +44,9 @@ def app(environ, start_response):
         while time.perf_counter() < until:
             pass
         text = "computed"
+    elif kind in ("leave-timeout", "leave-kill"):  # for this greenlet, when the request is over
+        leave_behind(kind, float(argument))
+        text = "left"
     elif kind == "background":
         text = str(BEGAN["background"])
     elif kind == "local":
@@ -56,4 +61,23 @@ def app(environ, start_response):
     return [body]
 
 
+def leave_behind(kind, seconds):
+    me = getcurrent()
+    if socket.socket.__module__.startswith("gevent"):
+        import gevent
+
+        if kind == "leave-timeout":
+            gevent.Timeout(seconds).start()
+        else:
+            gevent.spawn_later(seconds, gevent.kill, me)
+    else:
+        import eventlet
+
+        if kind == "leave-timeout":
+            KEPT.append(eventlet.Timeout(seconds))
+        else:
+            eventlet.spawn_after(seconds, eventlet.kill, me)
+
+
+KEPT = []
 LOCAL = threading.local()

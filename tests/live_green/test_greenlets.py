@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import selectors
+import signal
 import socket
 import sys
 import time
@@ -174,3 +175,20 @@ def test_a_driver_that_would_wait_in_c_is_told_how_to_wait(serve: Callable[..., 
         waiting = pool.submit(server.get, "/wait")
         eventually(lambda: server.get("/go").body == b"gone")
         assert waiting.result().body == b"!"
+
+
+@pytest.mark.parametrize("left", ["leave-timeout", "leave-kill"])
+def test_what_a_request_leaves_behind_for_its_greenlet_ends_neither_others_nor_the_drain(
+    serve: Callable[..., LiveServer], name: str, left: str
+):
+    server = serve("green:app", "-w", "1", "-k", name)
+    with server.connect() as slow:
+        slow.sendall(b"GET /sleep/1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        server.get()  # so the slow one has begun, in a greenlet of its own
+        assert server.get(f"/{left}/0.2").body == b"left"
+        assert slow.recv(1000).endswith(b"slept")
+    server.signal(signal.SIGTERM)
+    assert server.wait(10) == 0
+    assert "was lost" not in server.text
+    assert "was leaving" not in server.text
+    assert ("whose request was over, and ignored: " in server.text) == (left == "leave-timeout")
