@@ -231,7 +231,9 @@ class Call:
             headers = list(headers)
         if status != _said[0] or headers != _said[1]:
             text = _PHRASES.get(status) or f"{status:d}"
-            _said = (status, headers.copy(), text, [(_text(name), _text(value)) for name, value in headers])
+            words = [(_text(name), _text(value)) for name, value in headers]
+            # What cannot change: each header may be a list, which the application keeps and changes.
+            _said = (status, [(bytes(name), bytes(value)) for name, value in headers], text, words)
         if self.answer.status:
             raise RuntimeError("'http.response.start' was sent twice")
         self.answer.start_response(_said[2], _said[3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -250,6 +251,42 @@ async def hints(scope: Scope, receive: Receive, send: Send, argument: str, query
     await answer(send, b"hinted")
 
 
+async def same_list(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
+    """So many bytes; the length is written into the list that was said the last time."""
+    SAME[0][1] = argument.encode()
+    await send({"type": "http.response.start", "status": 200, "headers": SAME})
+    await send({"type": "http.response.body", "body": b"x" * int(argument)})
+
+
+async def begins_and_reads(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
+    """Says status and headers at once, then reads the body."""
+    await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
+    await body_of(receive)
+    await send({"type": "http.response.body", "body": b"read"})
+
+
+async def hold_up(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
+    """Holds up the loop."""
+    time.sleep(float(argument))
+    await answer(send, b"held up")
+
+
+async def endless(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
+    """Sends for ever, and waits for nothing else."""
+    await send({"type": "http.response.start", "status": 200, "headers": [TEXT]})
+    while True:
+        await send({"type": "http.response.body", "body": BLOCK, "more_body": True})
+
+
+async def pour(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
+    """A websocket that sends for ever."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while True:
+        await send({"type": "websocket.send", "bytes": BLOCK})
+
+
+SAME = [[b"content-length", b"0"]]
 PAGES: dict[str, Callable[..., Awaitable[None]]] = {
     page.__name__: page
     for page in (
@@ -272,10 +309,15 @@ PAGES: dict[str, Callable[..., Awaitable[None]]] = {
             overlong,
             silent,
         ),
-        *(header, status, pid),
+        *(header, status, pid, same_list, begins_and_reads, hold_up, endless),
     )
 }
-SOCKETS: dict[str, Callable[..., Awaitable[None]]] = {"reply": reply, "scope": scope_of, "unwanted": unwanted}
+SOCKETS: dict[str, Callable[..., Awaitable[None]]] = {
+    "reply": reply,
+    "scope": scope_of,
+    "unwanted": unwanted,
+    "pour": pour,
+}
 
 
 def make(greeting: str) -> Callable[..., Awaitable[None]]:
