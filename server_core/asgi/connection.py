@@ -375,6 +375,7 @@ class Connection(Outlet):
         else:
             self._tell(error, call.environ)
             call.answer.status = str(error.status)
+        call.answer.give_up()  # else a head that the application has said would follow
         call.give_up()
 
     def _refuse(self, error: ProtocolError, told: Mapping[str, str]) -> None:

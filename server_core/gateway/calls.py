@@ -44,6 +44,10 @@ class Answer(Response):
         else:
             self.begin()
 
+    def give_up(self) -> None:
+        """Nothing more is said: the server has answered in its place."""
+        self._ended = True
+
     def is_last(self) -> None:
         """No request follows on this connection; before the head has left."""
         self._keep_alive = False

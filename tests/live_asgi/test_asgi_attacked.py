@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from live import LiveServer
+from wire import Wire
+
+Start = Callable[..., LiveServer]
+
+HANDSHAKE = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+
+
+def hold_up(server: LiveServer, seconds: float) -> Wire:
+    """The loop is held up for so long; returns when it is."""
+    wire = Wire(server)
+    wire.get("/")
+    wire.reply()
+    wire.get(f"/hold_up/{seconds}")
+    time.sleep(0.1)  # nothing tells that code runs which lets nobody else do so
+    return wire
 
 
 def test_an_application_that_changes_what_it_said_last_is_heard_anew(server: LiveServer):
     for size in ("5", "7"):
         answer = server.get(f"/same_list/{size}")
         assert (answer.headers["content-length"], len(answer.body)) == (size, int(size))
+
+
+def test_a_refused_body_says_nothing_of_an_answer_that_was_about_to_begin(start: Start):
+    server = start()
+    for attempt in range(100):  # in some of them the application has just begun, and its head has not left
+        with Wire(server) as wire:
+            wire.get("/begins_and_reads", "Transfer-Encoding: chunked", method="POST")
+            time.sleep(attempt % 4 * 0.0003)
+            assert wire.send(b"zz\r\n").rest().count(b"HTTP/1.1 ") == 1
+    assert "Traceback" not in server.text
