@@ -205,12 +205,12 @@ class Connection(Outlet):
         call = self._call = service.interface.call(
             self, self._known, environ, named, answer, service.log, more=not whole
         )
+        if service.record is not None:
+            self._started = perf_counter()
         if not whole and self._guard.held:
             self._take_body(b"")
             if self._call is not call:  # and it was refused
                 return
-        if service.record is not None:
-            self._started = perf_counter()
         service.call(call)
 
     def send_hints(self, data: bytes) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from live import LiveServer
-from wire import Wire
+from wire import Wire, request
 
 Start = Callable[..., LiveServer]
 
@@ -42,3 +42,9 @@ def test_a_refused_body_says_nothing_of_an_answer_that_was_about_to_begin(start:
             time.sleep(attempt % 4 * 0.0003)
             assert wire.send(b"zz\r\n").rest().count(b"HTTP/1.1 ") == 1
     assert "Traceback" not in server.text
+
+
+def test_a_body_that_is_refused_with_its_head_took_no_time(start: Start):
+    server = start("--access-logfile", "-", "--access-logformat", "%(s)s took %(D)s")
+    assert server.raw(request("/echo", "Transfer-Encoding: chunked", method="POST", body=b"zz\r\n"))[9:12] == b"400"
+    assert int(server.read_until(r"400 took (\d+)")[1]) < 1_000_000
