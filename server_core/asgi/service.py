@@ -247,6 +247,9 @@ class Service:
         """HTTP begins, after TLS."""
         self._beginning.discard(connection)
         self.connections.add(connection)
+        if self._draining:  # it was still in the queue, or in TLS, when all others were told
+            now = monotonic()
+            connection.hurry(now + DRAIN_IDLE_SECONDS, now + DRAIN_LINGER_SECONDS)
         self._tell_share()
 
     def replace(self, connection: Connection, taken: Outlet) -> None:

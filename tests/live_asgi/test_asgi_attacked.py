@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 
@@ -48,3 +49,12 @@ def test_a_body_that_is_refused_with_its_head_took_no_time(start: Start):
     server = start("--access-logfile", "-", "--access-logformat", "%(s)s took %(D)s")
     assert server.raw(request("/echo", "Transfer-Encoding: chunked", method="POST", body=b"zz\r\n"))[9:12] == b"400"
     assert int(server.read_until(r"400 took (\d+)")[1]) < 1_000_000
+
+
+def test_who_is_silent_and_was_waiting_in_the_queue_does_not_hold_up_the_drain(start: Start):
+    server = start("--head-timeout", "20")
+    with hold_up(server, 1), Wire(server):
+        server.signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert server.wait() == 0
+        assert time.monotonic() - began < 8
