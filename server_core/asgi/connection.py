@@ -423,7 +423,7 @@ class Connection(Outlet):
 
     def waited(self, now: float) -> float:
         """For how many seconds this connection has been waiting for its client; 0 when a request is under way."""
-        if self.state != HEAD:
+        if self.state != HEAD or self._transport.get_write_buffer_size():  # its answer is not taken yet
             return 0.0
         service = self._service
         if self.requests and not self._guard.held:

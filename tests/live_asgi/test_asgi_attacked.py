@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from live import LiveServer
+from live import LiveServer, eventually
 from wire import Wire, request
 
 Start = Callable[..., LiveServer]
@@ -58,3 +58,18 @@ def test_who_is_silent_and_was_waiting_in_the_queue_does_not_hold_up_the_drain(s
         began = time.monotonic()
         assert server.wait() == 0
         assert time.monotonic() - began < 8
+
+
+def test_who_has_not_taken_its_answer_does_not_make_room(start: Start):
+    server = start("--worker-connections", "3", "--full-policy", "refuse")
+    slow = [Wire(server, receive_buffer=4096).get("/same_list/5000000") for _ in range(3)]
+    try:
+        for wire in slow:
+            assert wire.head().status == 200
+        time.sleep(0.5)
+        for _ in range(3):
+            assert server.get("/").status == 503
+    finally:
+        for wire in slow:
+            wire.close()
+    eventually(lambda: server.get("/").status == 200)
