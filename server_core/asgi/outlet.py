@@ -87,7 +87,8 @@ class Outlet(asyncio.Protocol):
 
     def send_part(self, data: bytes) -> None:
         """Send now."""
-        self._write(data)
+        if not self._transport.is_closing():  # asyncio warns of each write to a client that is gone
+            self._write(data)
 
     def send_file(self, descriptor: int, offset: int, count: int) -> None:
         """No message says this."""

@@ -13,7 +13,7 @@ from logging import Logger
 from typing import Any
 from urllib.parse import unquote
 
-from server_core.gateway.calls import Answer, Line
+from server_core.gateway.calls import PARTS_AT_ONCE, Answer, Line
 from server_core.gateway.environ import Environ
 from server_core.gateway.loader import describe
 from server_core.http.guard import Heard
@@ -26,6 +26,10 @@ ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[object]]
 
 #: of the messages that we exchange about requests
 SPEC_VERSION = "2.3"
+
+#: so many messages to a client that is gone mean nothing, as 2.3 has it; to whoever goes on, as 2.4 has it, an error:
+#: else a stream without end would go on for ever
+MOST_TO_NOBODY = 1000
 
 _PHRASES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
@@ -96,8 +100,8 @@ class Call:
 
     __slots__ = tuple(
         (
-            "_application _ended _event _line _log _named _pieces _silent _told _was_told accept answer environ gone "
-            "more scope size task"
+            "_application _ended _event _line _log _named _parts _pieces _silent _told _was_told accept answer environ "
+            "gone more scope size task"
         ).split()
     )
 
@@ -121,6 +125,7 @@ class Call:
         self._pieces: list[bytes] = []
         self._told = False  # the end of the body
         self._ended = False
+        self._parts = 0  # of the answer; and those that came after its client had gone
         self.answer = answer
         self.environ = environ
         self.accept: str = environ.get("HTTP_ACCEPT", "")
@@ -144,7 +149,9 @@ class Call:
     def hang_up(self, gone: bool) -> None:
         """The client says nothing more; it is ``gone``, or may still listen."""
         self._silent = True
-        self.gone = self.gone or gone
+        if gone and not self.gone:
+            self.gone = True
+            self._parts = 0
         self._wake()
 
     def _wake(self) -> None:
@@ -211,13 +218,21 @@ class Call:
         """Take what the application says.  Raises for what must not be said, so that the error is near."""
         if self._line.congested:
             await self._line.cleared()
-        if self.gone:  # and the application may not have heard of it
+        if self.gone:  # and the application may not have heard of it, nor ever wait for anything else
+            self._parts += 1
+            if self._parts > MOST_TO_NOBODY:
+                raise OSError("the client is gone")
+            await asyncio.sleep(0)
             return
         kind = message["type"]
         if self._ended:
             raise RuntimeError(f"{kind!r} was sent after the answer was complete")
         if kind == "http.response.body":
             self._send_body(message)
+            if not self._ended:
+                self._parts += 1
+                if not self._parts % PARTS_AT_ONCE:
+                    await asyncio.sleep(0)
         elif kind == "http.response.start":
             self._start(message["status"], message.get("headers", ()))
         elif kind == "http.response.early_hint":

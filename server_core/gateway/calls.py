@@ -15,6 +15,9 @@ from server_core.gateway.wsgi import Response, Sink
 from server_core.http.guard import Heard
 from server_core.http.response import switching
 
+#: after so many parts of an answer others have their turn, even if its client takes all of them at once
+PARTS_AT_ONCE = 16
+
 
 class Answer(Response):
     """A ``Response`` whose parts come as messages."""

@@ -23,7 +23,7 @@ from tornado.web import RequestHandler
 
 from server_core.asgi.outlet import CLOSED
 from server_core.errors import ProtocolError
-from server_core.gateway.calls import Answer
+from server_core.gateway.calls import PARTS_AT_ONCE, Answer
 from server_core.gateway.environ import Environ
 from server_core.gateway.loader import describe
 from server_core.gateway.mount import inside
@@ -169,6 +169,7 @@ class Call(httputil.HTTPConnection):
         self._event: asyncio.Event | None = None
         self._pieces: list[bytes] = []
         self._came = 0
+        self._parts = 0  # of the answer
         self._most = 0  # bytes of body, as the application will have it
         self._ended = False  # it has been told to the log
         self._is_read = False  # the application has been told of all of the request
@@ -412,7 +413,8 @@ class Call(httputil.HTTPConnection):
             task.add_done_callback(tasks.discard)
 
     def _flow(self) -> asyncio.Future[None]:
-        if self._line.congested:
+        self._parts += 1
+        if self._line.congested or not self._parts % PARTS_AT_ONCE:
             future: asyncio.Future[None] = asyncio.ensure_future(self._cleared())
             future.add_done_callback(_look_at)
         else:

@@ -360,9 +360,18 @@ class Scheme(Reply):
         await self.write_message(json.dumps([self.request.protocol, self.request.remote_ip]))
 
 
+class Endless(Page):
+    """Sends for ever, and waits for nothing but that it leaves."""
+
+    async def page(self, argument: str) -> None:
+        while True:
+            self.write(BLOCK)
+            await self.flush()
+
+
 PAGES = [
     *(Told, Echo, Stream, Big, Begun, Gate, News, Waiting, Tell, Afterwards, Variable, Nap, Fail, Refused, Late),
-    *(Flushed, ErrorStream, Last, Length, Header, Status, Pid, Upload, Early),
+    *(Flushed, Endless, ErrorStream, Last, Length, Header, Status, Pid, Upload, Early),
     *(Takes, Reply, Slow, Unwanted, Scheme),
 ]
 

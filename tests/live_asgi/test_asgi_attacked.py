@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from live import LiveServer, eventually
 from wire import Wire, request
@@ -73,3 +74,26 @@ def test_who_has_not_taken_its_answer_does_not_make_room(start: Start):
         for wire in slow:
             wire.close()
     eventually(lambda: server.get("/").status == 200)
+
+
+def test_who_sends_for_ever_lets_the_others_be_served_and_hears_that_nobody_listens(start: Start):
+    server = start("--timeout", "3")
+    (worker,) = server.processes()
+    for _ in range(3):
+        with Wire(server) as wire:
+            wire.get("/endless").head()
+            wire.sock.recv(1_000_000)
+    began = time.monotonic()
+    for _ in range(20):
+        assert server.get("/pid").text == str(worker)
+        time.sleep(0.2)
+    assert time.monotonic() - began < 20
+    ticks = used(worker)
+    time.sleep(1)
+    assert used(worker) - ticks < 30  # of a hundred: nothing goes on for nobody
+
+
+def used(pid: int) -> int:
+    """A hundredth of a second each, of the processor's time."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])

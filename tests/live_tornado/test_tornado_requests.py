@@ -375,3 +375,15 @@ class TestLog:
             assert wire.reply().status == 400
         server.read_until(r"LOG POST /echo 400\n")
         assert server.text.count("LOG ") == 1
+
+
+def test_who_sends_for_ever_lets_the_others_be_served_and_hears_that_nobody_listens(start: Start):
+    server = start("--timeout", "3")
+    (worker,) = server.processes()
+    for _ in range(3):
+        with Wire(server) as wire:
+            wire.get("/endless").head()
+            wire.sock.recv(1_000_000)
+    for _ in range(20):
+        assert server.get("/pid").text == str(worker)
+        time.sleep(0.2)
