@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from server_core.asgi.service import Service
 
 LOGGER = "uvicorn.error"
+#: how long an application may take to accept a websocket that is asked for when its worker goes already
+RESTART_SECONDS = 0.1
 
 
 def new_loop(kind: str) -> asyncio.AbstractEventLoop:
@@ -132,6 +134,7 @@ class Websockets:
         self._interface = interface
         self._state = ServerState()
         self._record = record
+        self._restarts = False
 
     def __bool__(self) -> bool:
         """Is there a library that speaks the protocol?"""
@@ -158,6 +161,8 @@ class Websockets:
         rest = connection.hand_over(protocol)
         target = heard.path + ("?" + heard.query if heard.query else "")
         service.apart(protocol.data_received, spelt(heard.method, target, known["headers"]) + rest)
+        if self._restarts:
+            service.loop.call_later(RESTART_SECONDS, self._close, protocol)
 
     def _told(self, service: Service, known: Scope, environ: Environ) -> ASGIApplication:
         """The application, which is told of its request what we have understood; its end is told to the log."""
@@ -193,5 +198,10 @@ class Websockets:
 
     def shut_down(self) -> None:
         """Close all: "service restart" (1012)."""
+        self._restarts = True
         for protocol in list(self._state.connections):
+            protocol.shutdown()
+
+    def _close(self, protocol: Any) -> None:
+        if protocol in self._state.connections:
             protocol.shutdown()

@@ -97,3 +97,18 @@ def used(pid: int) -> int:
     """A hundredth of a second each, of the processor's time."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def test_a_websocket_that_is_opened_while_its_worker_goes_is_closed_as_well(start: Start):
+    server = start()
+    with Wire(server) as wire, Wire(server) as running:
+        running.get("/nap/1")
+        wire.get("/").reply()
+        server.signal(signal.SIGTERM)
+        server.read_until("Received SIGTERM")
+        wire.get("/reply", *HANDSHAKE)
+        assert wire.head().status == 101
+        assert wire.rest().startswith(b"\x88\x02\x03\xf4")  # 1012
+        began = time.monotonic()
+        assert server.wait() == 0
+        assert time.monotonic() - began < 8
