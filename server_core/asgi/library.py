@@ -11,12 +11,14 @@ import logging
 import traceback
 from collections.abc import Callable
 from logging import Logger
-from time import perf_counter, time
+from math import inf
+from time import monotonic, perf_counter, time
 from typing import TYPE_CHECKING, Any
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from server_core.asgi.outlet import ANSWER, Outlet
 from server_core.errors import AppLoadError
 from server_core.exchange import Exchange
 from server_core.gateway.asgi import ASGI, ASGIApplication, Message, Receive, Scope, Send
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 LOGGER = "uvicorn.error"
 #: how long an application may take to accept a websocket that is asked for when its worker goes already
 RESTART_SECONDS = 0.1
+#: and how long a client may take to hear that it does
+LAST_WORDS_SECONDS = 2.0
 
 
 def new_loop(kind: str) -> asyncio.AbstractEventLoop:
@@ -126,6 +130,39 @@ class Lifespan:
         self._details = details if len(lines) > 1 else ""
 
 
+class Lent(Outlet):
+    """The transport of a connection that a protocol of uvicorn's has: it counts what is written.
+
+    uvicorn waits for ever for a client that takes nothing: its buffer is never empty, so ``close`` never ends.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection.service, connection.socket)
+        self._transport = connection.transport
+        self.state = ANSWER
+        self.deadline = inf
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """As a transport does."""
+        self._write(data)
+
+    def look(self, now: float) -> None:
+        """Its deadline is that of its last words."""
+        if now > self.deadline:
+            self._transport.abort()
+        else:
+            super().look(now)
+
+    def close(self) -> None:
+        """As a transport does."""
+        self._transport.close()
+
+
 class Websockets:
     """All websockets of a worker."""
 
@@ -135,6 +172,7 @@ class Websockets:
         self._state = ServerState()
         self._record = record
         self._restarts = False
+        self._lent: dict[Any, Lent] = {}
 
     def __bool__(self) -> bool:
         """Is there a library that speaks the protocol?"""
@@ -157,7 +195,8 @@ class Websockets:
             config=self._config, server_state=self._state, app_state=self._interface.state, _loop=service.loop
         )
         protocol.app = self._told(service, known, environ)
-        protocol.connection_made(connection.transport)
+        lent = self._lent[protocol] = Lent(connection)
+        protocol.connection_made(lent)
         rest = connection.hand_over(protocol)
         target = heard.path + ("?" + heard.query if heard.query else "")
         service.apart(protocol.data_received, spelt(heard.method, target, known["headers"]) + rest)
@@ -200,8 +239,17 @@ class Websockets:
         """Close all: "service restart" (1012)."""
         self._restarts = True
         for protocol in list(self._state.connections):
-            protocol.shutdown()
+            self._close(protocol)
 
     def _close(self, protocol: Any) -> None:
         if protocol in self._state.connections:
+            self._lent[protocol].deadline = monotonic() + LAST_WORDS_SECONDS
             protocol.shutdown()
+
+    def look(self, now: float) -> None:
+        """Once in a while: who takes nothing of what it is sent is cut off."""
+        for protocol, lent in list(self._lent.items()):
+            if protocol in self._state.connections:
+                lent.look(now)
+            else:
+                del self._lent[protocol]

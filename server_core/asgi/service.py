@@ -382,6 +382,8 @@ class Service:
             connection.look(now)
         for greeting in list(self.greetings):
             greeting.look(now)
+        if self.websockets is not None:
+            self.websockets.look(now)
         self._look_whether_over()
         if not self._over.done():
             self._timer = self.loop.call_later(min(self._tick_seconds, self._beat_seconds), self._tick)

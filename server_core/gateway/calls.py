@@ -156,5 +156,8 @@ class Upgrades(Protocol):
     def open(self, service: Any, connection: Any, heard: Heard, known: Any, environ: Environ) -> None:
         """A client asks for a websocket."""
 
+    def look(self, now: float) -> None:
+        """Once in a while: meet the deadlines of ``connections``."""
+
     def shut_down(self) -> None:
         """Close all: the server is restarted."""

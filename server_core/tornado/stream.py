@@ -225,6 +225,9 @@ class Streams:
             service.loop.call_soon(taken.restart)
         return Stream(taken)
 
+    def look(self, now: float) -> None:
+        """The service does it."""
+
     def shut_down(self) -> None:
         """The server is restarted: who comes back comes to another worker."""
         self._restarts = True

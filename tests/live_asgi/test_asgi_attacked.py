@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -112,3 +113,22 @@ def test_a_websocket_that_is_opened_while_its_worker_goes_is_closed_as_well(star
         began = time.monotonic()
         assert server.wait() == 0
         assert time.monotonic() - began < 8
+
+
+def test_a_client_that_takes_nothing_of_a_websocket_is_cut_off(start: Start):
+    server = start("--write-timeout", "1", "--access-logfile", "-")
+    with Wire(server, receive_buffer=4096) as wire:
+        assert wire.get("/pour", *HANDSHAKE).head().status == 101
+        server.read_until(r'"GET /pour HTTP/1\.1" 101', patience=10)
+
+
+def test_nor_does_it_hold_up_the_drain(start: Start):
+    server = start()
+    with Wire(server, receive_buffer=4096) as wire:
+        assert wire.get("/pour", *HANDSHAKE).head().status == 101
+        time.sleep(0.5)
+        server.signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert server.wait() == 0
+        assert time.monotonic() - began < 10
+    assert not re.search("was leaving", server.text)
