@@ -212,6 +212,8 @@ class Connection(Outlet):
             if self._call is not call:  # and it was refused
                 return
         service.call(call)
+        if self._eof:  # it came together with this request, and nobody will tell again
+            self.eof_received()
 
     def send_hints(self, data: bytes) -> None:
         """As the connections of the engine do: not to a proxy that would take an interim answer for the whole one."""

@@ -132,3 +132,16 @@ def test_nor_does_it_hold_up_the_drain(start: Start):
         assert server.wait() == 0
         assert time.monotonic() - began < 10
     assert not re.search("was leaving", server.text)
+
+
+def test_a_body_that_is_cut_off_behind_another_request_is_refused_at_once(wire: Wire):
+    wire.send(request("/nap/0.3") + request("/echo", "Content-Length: 10", method="POST", body=b"abc")).half_close()
+    assert wire.reply().text == "slept"
+    began = time.monotonic()
+    assert wire.reply().status == 400
+    assert time.monotonic() - began < 5
+
+
+def test_one_that_is_whole_there_is_answered(wire: Wire):
+    wire.send(request("/nap/0.3") + request("/echo", "Content-Length: 3", method="POST", body=b"abc")).half_close()
+    assert [wire.reply().text, wire.reply().text] == ["slept", "abc"]
