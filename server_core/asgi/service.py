@@ -10,7 +10,7 @@ import contextvars
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from logging import Logger
 from math import inf
 from time import monotonic, time
@@ -52,6 +52,29 @@ COMPLAINT_SECONDS = 60.0
 SPARE_PART, SPARE = 1 / 8, 16
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def run_on(
+    loop: asyncio.AbstractEventLoop,
+    main: Coroutine[Any, Any, None],
+    log: Logger,
+    fail: Callable[[BaseException], None] = lambda error: None,
+) -> None:
+    """Turn ``loop`` until ``main`` is done.  SystemExit and KeyboardInterrupt in another task, which asyncio lets
+    through, end that task and not the worker; ``fail`` is told of them."""
+    task = loop.create_task(main)
+    told: BaseException | None = None
+    while True:
+        try:
+            loop.run_until_complete(task)
+            return
+        except (SystemExit, KeyboardInterrupt) as error:
+            if task.done():
+                raise
+            if error is not told:  # whoever looks at the task's result raises it again
+                log.exception("Error in a task of the application")
+                fail(error)
+            told = error
 
 
 class Service:

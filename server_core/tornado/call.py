@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 import socket
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from logging import Logger
 from types import FrameType
@@ -390,6 +391,11 @@ class Call(httputil.HTTPConnection):
     def _is_over(self) -> bool:
         return self._ended or self.answer.ended or self._is_taken
 
+    def fail(self) -> None:
+        """The application has failed, and tornado does not answer."""
+        if not self._is_over:
+            self._fail()
+
     def _fail(self) -> None:
         self.answer.fail(self.environ.get("HTTP_ACCEPT", ""))
         self._end()
@@ -426,6 +432,15 @@ class Call(httputil.HTTPConnection):
         await self._line.cleared()
         if self.gone or self._line.state == CLOSED:
             raise StreamClosedError()
+
+
+def fail_for(error: BaseException) -> None:
+    """Answer 500 for the handler that ``error`` comes from, if it is one of those that tornado does not answer."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is RequestHandler._execute.__code__:
+            call = frame.f_locals["self"].request.connection
+            if isinstance(call, Call):
+                call.fail()
 
 
 def _has_failed() -> bool:

@@ -17,7 +17,7 @@ def run(post: Post) -> None:
     """
     # Not before a worker is of this class: asyncio and uvicorn need memory.
     from server_core.asgi.library import Lifespan, Websockets, configure, new_loop, share_log
-    from server_core.asgi.service import Service
+    from server_core.asgi.service import Service, run_on
     from server_core.gateway.asgi import ASGI
 
     settings = post.settings
@@ -61,7 +61,7 @@ def run(post: Post) -> None:
         await lifespan.shutdown()
 
     try:
-        loop.run_until_complete(serve())
+        run_on(loop, serve(), post.log)
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:

@@ -26,8 +26,8 @@ def run(post: Post) -> None:
         gthread.run(post)
         return
     # Not before a worker is of this class: asyncio and tornado need memory.
-    from server_core.asgi.service import Service
-    from server_core.tornado.call import Tornado
+    from server_core.asgi.service import Service, run_on
+    from server_core.tornado.call import Tornado, fail_for
     from server_core.tornado.library import cancel_rest, new_loop, share_log, tell_errors
     from server_core.tornado.stream import Streams
 
@@ -68,7 +68,7 @@ def run(post: Post) -> None:
         await cancel_rest()
 
     try:
-        loop.run_until_complete(serve())
+        run_on(loop, serve(), post.log, fail_for)
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
     finally:

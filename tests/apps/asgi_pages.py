@@ -278,6 +278,17 @@ async def endless(scope: Scope, receive: Receive, send: Send, argument: str, que
         await send({"type": "http.response.body", "body": BLOCK, "more_body": True})
 
 
+async def task_exits(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
+    """Starts a task that wants to end the process."""
+
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    task = asyncio.get_running_loop().create_task(leave())
+    await asyncio.wait([task])
+    await answer(send, b"started")
+
+
 async def pour(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
     """A websocket that sends for ever."""
     await receive()
@@ -309,7 +320,7 @@ PAGES: dict[str, Callable[..., Awaitable[None]]] = {
             overlong,
             silent,
         ),
-        *(header, status, pid, same_list, begins_and_reads, hold_up, endless),
+        *(header, status, pid, same_list, begins_and_reads, hold_up, endless, task_exits),
     )
 }
 SOCKETS: dict[str, Callable[..., Awaitable[None]]] = {

@@ -369,9 +369,16 @@ class Endless(Page):
             await self.flush()
 
 
+class Exits(Page):
+    """Wants to end the process."""
+
+    async def page(self, argument: str) -> None:
+        raise {"exit": SystemExit, "interrupt": KeyboardInterrupt}[argument]
+
+
 PAGES = [
     *(Told, Echo, Stream, Big, Begun, Gate, News, Waiting, Tell, Afterwards, Variable, Nap, Fail, Refused, Late),
-    *(Flushed, Endless, ErrorStream, Last, Length, Header, Status, Pid, Upload, Early),
+    *(Flushed, Endless, Exits, ErrorStream, Last, Length, Header, Status, Pid, Upload, Early),
     *(Takes, Reply, Slow, Unwanted, Scheme),
 ]
 

@@ -145,3 +145,14 @@ def test_a_body_that_is_cut_off_behind_another_request_is_refused_at_once(wire: 
 def test_one_that_is_whole_there_is_answered(wire: Wire):
     wire.send(request("/nap/0.3") + request("/echo", "Content-Length: 3", method="POST", body=b"abc")).half_close()
     assert [wire.reply().text, wire.reply().text] == ["slept", "abc"]
+
+
+def test_a_task_that_wants_to_end_the_process_ends_itself(start: Start):
+    server = start()
+    workers = server.processes()
+    with Wire(server) as running:
+        running.get("/nap/1")
+        assert server.get("/task_exits").text == "started"
+        assert running.reply().text == "slept"
+    assert server.processes() == workers
+    assert "Error in a task of the application" in server.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -387,3 +388,17 @@ def test_who_sends_for_ever_lets_the_others_be_served_and_hears_that_nobody_list
     for _ in range(20):
         assert server.get("/pid").text == str(worker)
         time.sleep(0.2)
+
+
+@pytest.mark.parametrize("how", ["exit", "interrupt"])
+def test_a_handler_that_wants_to_end_the_process_ends_its_request(start: Start, how: str):
+    server = start()
+    workers = server.processes()
+    with Wire(server) as running:
+        running.get("/nap/1")
+        assert server.get(f"/exits/{how}").status == 500
+        assert running.reply().text == "slept"
+    assert server.processes() == workers
+    server.signal(signal.SIGTERM)
+    assert server.wait(10) == 0
+    assert server.text.count("Traceback") == 1
