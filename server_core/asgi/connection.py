@@ -34,6 +34,8 @@ MOST_REST = 65536
 STEPS_AT_ONCE = 300
 #: a client that has sent no request yet, or not all of one, is not closed before for the sake of others
 PATIENCE_SECONDS = 1.0
+#: in seconds, longer than anybody can have been waited for
+LONGEST_WAIT = 1e9
 
 #: what the access log has of a request that could not be read
 NOTHING_TOLD: Mapping[str, str] = {"REQUEST_METHOD": "-", "RAW_URI": "-", "SERVER_PROTOCOL": "-"}
@@ -425,7 +427,12 @@ class Connection(Outlet):
 
     def waited(self, now: float) -> float:
         """For how many seconds this connection has been waiting for its client; 0 when a request is under way."""
-        if self.state != HEAD or self._transport.get_write_buffer_size():  # its answer is not taken yet
+        if self._transport.get_write_buffer_size():  # its answer is not taken yet
+            return 0.0
+        if self.state == LINGER and self.deadline < inf:  # who was refused and only has to hear it goes before all
+            waited = now - self.since
+            return waited + LONGEST_WAIT if waited > PATIENCE_SECONDS else 0.0
+        if self.state != HEAD:
             return 0.0
         service = self._service
         if self.requests and not self._guard.held:

@@ -156,3 +156,17 @@ def test_a_task_that_wants_to_end_the_process_ends_itself(start: Start):
         assert running.reply().text == "slept"
     assert server.processes() == workers
     assert "Error in a task of the application" in server.text
+
+
+def test_who_was_refused_and_stays_makes_room(start: Start):
+    server = start("--worker-connections", "3")
+    refused = [Wire(server).send(b"BAD\r\n\r\n") for _ in range(3)]
+    try:
+        for wire in refused:
+            assert wire.head().status == 400
+        began = time.monotonic()
+        assert server.get("/").status == 200
+        assert time.monotonic() - began < 3
+    finally:
+        for wire in refused:
+            wire.close()
