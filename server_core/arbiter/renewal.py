@@ -21,8 +21,8 @@ LOOK_SECONDS = 1.0
 #: a certificate and its key may be replaced one after the other: so long nobody is told that they do not match
 PATIENCE_SECONDS = 5.0
 
-#: of each file what tells that it is another one, None for one that is not there
-Status = tuple[tuple[int, int, int, int] | None, ...]
+#: of each file what tells that it is another one, or may be read now (ctime); None for one that is not there
+Status = tuple[tuple[int, int, int, int, int] | None, ...]
 
 
 class Renewal:
@@ -79,14 +79,15 @@ class Renewal:
         self._used = self._seen
 
     def _status(self) -> Status:
-        found: list[tuple[int, int, int, int] | None] = []
+        found: list[tuple[int, int, int, int, int] | None] = []
         for path in self._paths:
             try:
                 status = os.stat(path)
             except OSError:
                 found.append(None)
             else:
-                found.append((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
+                times = status.st_mtime_ns, status.st_ctime_ns
+                found.append((status.st_dev, status.st_ino, status.st_size, *times))
         return tuple(found)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -219,6 +221,26 @@ def test_the_key_may_be_encrypted(serve: Start, files: Files, trust: ssl.SSLCont
     files.renew(password=b"geheim")
     server = serve("contract:app", "-w", "1", *files.options, env={"SERVE_KEYFILE_PASSWORD": "geheim"})
     title = files.renew(password=b"geheim")
+    server.read_until(RENEWED)
+    all_show(server, trust, title)
+
+
+def obey_modes() -> None:
+    """In a process that is about to be the server: root, too, may read only what modes allow."""
+    if os.geteuid() == 0:
+        for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+            ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="root reads everything elsewhere")
+def test_a_file_that_may_be_read_only_later_is_taken_up_then(serve: Start, files: Files, trust: ssl.SSLContext):
+    server = serve("contract:app", "-w", "1", *files.options, preexec=obey_modes)
+    certfile, keyfile, title = files.make()
+    Path(shutil.copy(keyfile, f"{files.keyfile}.new")).chmod(0)
+    os.rename(f"{files.keyfile}.new", files.keyfile)
+    os.rename(shutil.copy(certfile, f"{files.certfile}.new"), files.certfile)
+    server.read_until(r"are not taken up, .*: keyfile: cannot read '.*' \(--keyfile\): Permission denied\.")
+    files.keyfile.chmod(0o600)
     server.read_until(RENEWED)
     all_show(server, trust, title)
 
