@@ -16,6 +16,9 @@ from server_core.settings import Tls
 _has_certificate = re.compile(rb"^-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----", re.MULTILINE).search
 _has_key = re.compile(rb"^-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----", re.MULTILINE).search
 
+#: bytes of a file; all authorities that browsers know are a quarter of a megabyte
+MOST = 4 << 20
+
 
 class Piece(NamedTuple):
     """What a file held when it was read, and who has named it: the ``setting``, and where that is from."""
@@ -146,7 +149,10 @@ def _read(setting: str, path: str, origins: Mapping[str, str]) -> Piece:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # which waits for nobody at a pipe
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ConfigError(f"{setting}: {path!r} ({origin}) is no file.")
-            return Piece(setting, path, origin, file.read())
+            data = file.read(MOST + 1)  # no more: the arbiter reads whatever is put there while it serves
+            if len(data) > MOST:
+                raise ConfigError(f"{setting}: {path!r} ({origin}) has more than {MOST >> 20} MB: no certificate does.")
+            return Piece(setting, path, origin, data)
     except IsADirectoryError:
         raise ConfigError(f"{setting}: {path!r} ({origin}) is no file.")
     except OSError as error:

@@ -196,6 +196,8 @@ class TestRefusals:
         der = ssl.PEM_cert_to_DER_cert(good)
         (tmp_path / "good.der").write_bytes(der)
         os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "huge").touch()
+        os.truncate(tmp_path / "huge", 5 << 20)
         return tmp_path
 
     NO_PEM = "holds no certificate: it has to be in PEM form, which begins with -----BEGIN CERTIFICATE-----."
@@ -203,6 +205,7 @@ class TestRefusals:
         "--cert gone.crt": "certfile: cannot read 'gone.crt' (--certfile): No such file or directory.",
         "--cert .": "certfile: '.' (--certfile) is no file.",
         "--cert good.crt --key pipe": "keyfile: 'pipe' (--keyfile) is no file.",
+        "--cert huge": "certfile: 'huge' (--certfile) has more than 4 MB: no certificate does.",
         "--cert text": f"certfile: 'text' (--certfile) {NO_PEM}",
         "--cert good.der": f"certfile: 'good.der' (--certfile) {NO_PEM}",
         "--cert good.key": f"certfile: 'good.key' (--certfile) {NO_PEM}",
