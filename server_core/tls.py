@@ -55,7 +55,7 @@ def _judge_ciphers(ciphers: str, origin: str) -> None:
     for part in parts:
         try:
             context.set_ciphers(f"{part}:@SECLEVEL=0")
-        except ssl.SSLError:
+        except (ssl.SSLError, UnicodeEncodeError):  # the latter for bytes of the environment that are no text
             raise ConfigError(
                 f"ciphers: {ciphers!r} ({origin}) names {part!r}, which is no cipher for TLS 1.2 that OpenSSL has "
                 "here: openssl ciphers -v lists them."

@@ -282,6 +282,15 @@ class TestRefusals:
         assert server.wait() == 2
         assert "certfile: cannot read 'gone.crt' (certfile in serve.toml): No such file" in server.text
 
+    def test_ciphers_of_the_environment_may_be_no_text(self, serve: Start, files: Path):
+        (files / "here.py").write_text("def app(*_): ...\n")
+        env = {"SERVE_CIPHERS": os.fsdecode(b"ECDHE\xff")}
+        options = ["--cert", "good.crt", "--key", "good.key"]
+        server = serve("here:app", *options, command=COMMAND, cwd=files, wait=False, env=env)
+        assert server.wait() == 2
+        assert "(SERVE_CIPHERS) names 'ECDHE\\udcff', which is no cipher" in server.text
+        assert "Traceback" not in server.text
+
     @pytest.mark.parametrize("check", [[], ["--check-config"]])
     def test_adhoc_needs_a_library(self, serve: Start, check: list[str]):
         pretend = "import sys; sys.modules['cryptography'] = None; from server_core.cli import main; main()"
