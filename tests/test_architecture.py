@@ -104,6 +104,7 @@ server_core.engine.green
 
 server_core.asgi
 server_core.asgi.outlet
+server_core.asgi.secure
 server_core.asgi.connection
 server_core.asgi.greeting
 server_core.asgi.service
@@ -213,7 +214,7 @@ ONLY_IN = {
     "gevent": {"server_core.workers.gevent"},
     "eventlet": {"server_core.workers.eventlet"},
     "cryptography": {"server_core.adhoc"},
-    "ssl": {"server_core.tls", "server_core.engine.transport", "server_core.engine.peer"},
+    "ssl": {"server_core.tls", "server_core.engine.transport", "server_core.engine.peer", "server_core.asgi.secure"},
     "argparse": {"server_core.config.arguments", "django_serve.management.commands.serve", "django_serve.manage"},
     "werkzeug": {"flask_serve.debugger"},
     "uvicorn": {"server_core.asgi.library"},

@@ -124,16 +124,16 @@ class Connection(Outlet):
             self.deadline = min(monotonic() + LINGER_SILENCE, self.since + self._service.linger_seconds)
 
     def eof_received(self) -> bool:
-        """The client says nothing more.  It may still listen; with TLS that is the end."""
+        """The client says nothing more.  It may still listen."""
         self._eof = True
         call = self._call
         if self.state != ANSWER or call is None:
-            return self._comes_back and self._site.tls is None
+            return self._comes_back
         if not self._guard.whole:  # RFC 9112, 8: incomplete, and never to be taken as whole
             self.refuse_body(ProtocolError(400, "the client ended the connection inside the body"))
             return False
         call.hang_up(gone=False)
-        return self._site.tls is None
+        return True
 
     # -- reading
 

@@ -9,6 +9,7 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from server_core.asgi.connection import PATIENCE_SECONDS
 from server_core.engine.site import Site
 from server_core.errors import ProtocolError
 from server_core.http.fields import combine
@@ -50,8 +51,7 @@ class Greeting:
         try:
             data = self._socket.recv(MOST, socket.MSG_PEEK)
             if not data:
-                self._leave()
-                self._socket.close()
+                self.close()
             elif self._awaits_proxy:
                 self._read_proxy(data)
             elif data.startswith(HANDSHAKE):
@@ -61,8 +61,7 @@ class Greeting:
         except BlockingIOError:
             pass
         except OSError:
-            self._leave()
-            self._socket.close()
+            self.close()
         except ProtocolError as error:
             self._refuse(error)
 
@@ -81,7 +80,7 @@ class Greeting:
 
     def _open(self) -> None:
         self._leave()
-        self._service.open(self._socket, self._address, self._port, self._scheme, self._site)
+        self._service.open(self._socket, self._address, self._port, self._scheme, self._site, deadline=self._deadline)
 
     def _plain(self, data: bytes) -> ProtocolError:
         """What is said to plain HTTP where TLS is spoken."""
@@ -109,6 +108,16 @@ class Greeting:
         self._service.loop.remove_reader(self._socket.fileno())
         self._service.greetings.discard(self)
 
+    def waited(self, now: float) -> float:
+        """For how many seconds this client has been waited for; 0 when it has just come."""
+        waited = now - (self._deadline - self._service.timeouts.head_timeout)
+        return waited if waited > PATIENCE_SECONDS else 0.0
+
+    def close(self) -> None:
+        """End the connection, without a word."""
+        self._leave()
+        self._socket.close()
+
     def hurry(self, until: float) -> None:
         """Nobody is waited for beyond this moment."""
         self._deadline = min(self._deadline, until)
@@ -116,5 +125,4 @@ class Greeting:
     def look(self, now: float) -> None:
         """Once in a while: is the time over?"""
         if now > self._deadline:
-            self._leave()
-            self._socket.close()
+            self.close()

@@ -10,7 +10,8 @@ import contextvars
 import errno
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
+from itertools import chain
 from logging import Logger
 from math import inf
 from time import monotonic, time
@@ -19,6 +20,7 @@ from typing import Any
 from server_core.asgi.connection import Connection
 from server_core.asgi.greeting import Greeting
 from server_core.asgi.outlet import LINGER_SECONDS, Outlet
+from server_core.asgi.secure import Secure
 from server_core.engine.proxies import Proxies
 from server_core.engine.site import Site
 from server_core.exchange import Exchange
@@ -243,31 +245,38 @@ class Service:
         return True
 
     def open(
-        self, sock: socket.socket, address: str, port: str, scheme: str, site: Site, is_wanted: bool = True
+        self,
+        sock: socket.socket,
+        address: str,
+        port: str,
+        scheme: str,
+        site: Site,
+        is_wanted: bool = True,
+        deadline: float = 0.0,
     ) -> None:
-        """HTTP begins on a connection; or TLS first."""
+        """HTTP begins on a connection; or TLS first.  ``deadline`` is that of its first head, if it has one already."""
         connection = Connection(self, sock, address, port, scheme, site, is_wanted)
         self._beginning.add(connection)
-        options: dict[str, Any] = {}
-        if site.tls is not None:
-            options = {"ssl": site.tls, "ssl_handshake_timeout": self.timeouts.head_timeout}
-        task = self.loop.create_task(self._open(connection, sock, options))
+        if deadline:
+            connection.deadline = deadline
+        protocol = connection if site.tls is None else Secure(connection, site.tls, self.log)
+        task = self.loop.create_task(self._open(connection, protocol, sock))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _open(self, connection: Connection, sock: socket.socket, options: dict[str, Any]) -> None:
+    async def _open(self, connection: Connection, protocol: Connection | Secure, sock: socket.socket) -> None:
         try:
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await self.loop.connect_accepted_socket(lambda: connection, sock, **options)
-        except OSError as error:  # also ssl.SSLError
+            await self.loop.connect_accepted_socket(lambda: protocol, sock)
+        except OSError as error:
             self.log.debug("A connection did not begin: %s", error)
             self._beginning.discard(connection)
             sock.close()
             self._look_whether_over()
 
     def made(self, connection: Connection) -> None:
-        """HTTP begins, after TLS."""
+        """It is the loop's."""
         self._beginning.discard(connection)
         self.connections.add(connection)
         if self._draining:  # it was still in the queue, or in TLS, when all others were told
@@ -299,16 +308,21 @@ class Service:
 
     def _somebody_can_go(self) -> bool:
         now = monotonic()
-        return any(connection.waited(now) for connection in self.connections)
+        return any(each.waited(now) for each in self._evictable())
 
     def _make_room(self) -> None:
         """For a new connection: close those that have been waiting for their client the longest."""
         now = monotonic()
-        waits = [(waited, connection) for connection in self.connections if (waited := connection.waited(now))]
+        waits = [(waited, each) for each in self._evictable() if (waited := each.waited(now))]
         waits.sort(key=lambda wait: wait[0], reverse=True)
-        for _, connection in waits[: int(len(waits) * EVICTED_PART) + 1]:
-            connection.close()
-            self.connections.discard(connection)  # it has nothing more to say, and will be gone in a moment
+        for _, each in waits[: int(len(waits) * EVICTED_PART) + 1]:
+            each.close()
+            if isinstance(each, Outlet):
+                self.connections.discard(each)  # it has nothing more to say, and will be gone in a moment
+
+    def _evictable(self) -> Iterable[Outlet | Greeting]:
+        """Who may be waiting for its client."""
+        return chain(self.connections, self.greetings)
 
     def _pause(self, why: str, governed_by: str) -> None:
         """No room for a further connection."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from certificates import Authority
-from live import LiveServer, receive_all
+from live import LiveServer, eventually, receive_all
 from tls_client import trusting
 from websockets.sync.client import connect
 from wire import Wire, request
@@ -92,6 +95,87 @@ class TestTLS:
         with pytest.raises(ssl.SSLError), secure.connect_plain() as sock:
             ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
         assert secure.get("/").status == 200
+
+
+class TestSlowAndSilentByTLS:
+    """The deadlines and limits of plain connections hold."""
+
+    @pytest.fixture
+    def start_secure(self, start: Start, with_certificate: list[str]) -> Start:
+        def start_secure(*arguments: str) -> LiveServer:
+            return start(*with_certificate, *arguments)
+
+        return start_secure
+
+    @pytest.mark.parametrize("begins", [b"", b"\x16", b"\x16\x03\x01\x02\x00"])
+    def test_who_does_not_shake_hands_makes_room_for_others(self, start_secure: Start, begins: bytes):
+        server = start_secure("--worker-connections", "5")
+        with ExitStack() as stack:
+            for _ in range(20):
+                stack.enter_context(server.connect_plain()).sendall(begins)
+            began = time.monotonic()
+            assert server.get("/").status == 200
+            assert time.monotonic() - began < 10, "head_timeout is 30 seconds"
+
+    @pytest.mark.parametrize("begins", [b"", b"\x16", b"\x16\x03\x01\x02\x00"])
+    def test_who_does_not_shake_hands_does_not_hold_up_the_end(self, start_secure: Start, begins: bytes):
+        server = start_secure()
+        with server.connect_plain() as sock:
+            sock.sendall(begins)
+            assert server.get("/").status == 200  # so the other has been accepted
+            assert seconds_to_end(server) < 5
+
+    def test_who_does_not_answer_our_goodbye_does_not_hold_up_the_end(self, start_secure: Start):
+        server = start_secure()
+        with Wire(server) as wire:
+            assert wire.get("/").reply().status == 200
+            assert seconds_to_end(server) < 5
+        assert "SIGABRT" not in server.text
+
+    def test_who_does_not_answer_our_goodbye_keeps_no_descriptor(self, start_secure: Start):
+        server = start_secure("--keep-alive", "500ms")
+        (worker,) = server.processes()
+        with Wire(server) as first:
+            assert first.get("/").reply().status == 200
+        before = descriptors(worker)
+        with ExitStack() as stack:
+            for _ in range(20):
+                assert stack.enter_context(Wire(server)).get("/").reply().status == 200
+            eventually(lambda: descriptors(worker) <= before, patience=10)
+
+    @pytest.mark.parametrize("field", ["Connection: close", "Connection: keep-alive"])
+    def test_a_slow_client_gets_all_of_a_large_answer(self, start_secure: Start, field: str):
+        server = start_secure("--write-timeout", "1", "--keep-alive", "1")
+        size, received = 6_000_000, 0
+        with server.connect() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+            # answered in one piece, which waits in the transport
+            client.sendall(request("/echo", field, f"Content-Length: {size}", method="POST", body=b"x" * size))
+            while received < size:
+                data = client.recv(16384)
+                assert data, f"cut after {received} bytes"
+                received += len(data)
+                time.sleep(len(data) / 1_500_000)
+
+    def test_who_has_said_goodbye_gets_the_answer_to_what_it_has_asked(self, start_secure: Start):
+        server = start_secure()
+        with server.connect() as client:
+            client.sendall(request("/nap/0.3", "Connection: close"))
+            client.say_goodbye()
+            assert receive_all(client).endswith(b"slept")
+            assert client.said_goodbye
+
+
+def seconds_to_end(server: LiveServer) -> float:
+    """Of a server that is told to end."""
+    began = time.monotonic()
+    server.signal(signal.SIGTERM)
+    assert server.wait(60) == 0
+    return time.monotonic() - began
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
 
 
 class TestPROXY:
