@@ -130,19 +130,36 @@ class Lifespan:
         self._details = details if len(lines) > 1 else ""
 
 
+class LastWords(asyncio.Protocol):
+    """Forgets what a client says until it has heard that its websocket is closed; ``protocol`` hears of the end."""
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+
+    def resume_writing(self) -> None:
+        """See ``asyncio.Protocol``."""
+        self._protocol.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """See ``asyncio.Protocol``."""
+        self._protocol.connection_lost(error)
+
+
 class Lent(Outlet):
     """The transport of a connection that a protocol of uvicorn's has: it counts what is written.
 
-    uvicorn waits for ever for a client that takes nothing: its buffer is never empty, so ``close`` never ends.
+    uvicorn waits for ever for a client that takes nothing: its buffer is never empty, so ``close`` never ends.  And it
+    closes without having read what the client says meanwhile: the reset that this makes would destroy its last words.
     """
 
-    __slots__ = ()
+    __slots__ = ("_closes",)
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection.service, connection.socket)
         self._transport = connection.transport
         self.state = ANSWER
         self.deadline = inf
+        self._closes = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -153,14 +170,37 @@ class Lent(Outlet):
 
     def look(self, now: float) -> None:
         """Its deadline is that of its last words."""
+        if self._closes and self.deadline == inf and not self._transport.get_write_buffer_size():
+            self.deadline = now + LAST_WORDS_SECONDS
         if now > self.deadline:
             self._transport.abort()
         else:
             super().look(now)
 
-    def close(self) -> None:
+    def is_closing(self) -> bool:
         """As a transport does."""
-        self._transport.close()
+        return self._closes or bool(self._transport.is_closing())
+
+    def close(self) -> None:
+        """As a transport does, but the client ends the connection, or its time does."""
+        if not self.is_closing():
+            self._closes = True
+            self._transport.set_protocol(LastWords(self._transport.get_protocol()))
+            self._transport.write_eof()
+
+
+class Words:
+    """uvicorn's logger, without the errors of applications, which are told by us, and of clients, who could fill it."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._logger, name)
+
+    def exception(self, words: str) -> None:
+        """What the others are told at once."""
+        self._logger.debug(words.strip(), exc_info=True)
 
 
 class Websockets:
@@ -194,22 +234,27 @@ class Websockets:
         protocol: Any = self._config.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self._config, server_state=self._state, app_state=self._interface.state, _loop=service.loop
         )
-        protocol.app = self._told(service, known, environ)
         lent = self._lent[protocol] = Lent(connection)
+        protocol.app = self._told(service, known, environ, lent)
+        protocol.logger = Words(protocol.logger)
         protocol.connection_made(lent)
         rest = connection.hand_over(protocol)
         target = heard.path + ("?" + heard.query if heard.query else "")
+        running = len(self.tasks)
         service.apart(protocol.data_received, spelt(heard.method, target, known["headers"]) + rest)
+        if len(self.tasks) == running:  # the library has refused the handshake
+            self._ended(service, environ, "400", 0.0)
         if self._restarts:
             service.loop.call_later(RESTART_SECONDS, self._close, protocol)
 
-    def _told(self, service: Service, known: Scope, environ: Environ) -> ASGIApplication:
+    def _told(self, service: Service, known: Scope, environ: Environ, lent: Lent) -> ASGIApplication:
         """The application, which is told of its request what we have understood; its end is told to the log."""
         application = self._interface.application
         template = {**known, "headers": known["headers"].copy()}
 
         async def run(scope: Scope, receive: Receive, send: Send) -> None:
             status = "500"
+            was_told = False
             started = perf_counter()
 
             async def note(message: Message) -> None:
@@ -223,17 +268,31 @@ class Websockets:
                     status = str(message["status"])
                 await send(message)
 
+            async def hear() -> Message:
+                nonlocal was_told
+                message = await receive()
+                was_told = was_told or message["type"] == "websocket.disconnect"
+                return message
+
             for key in ("client", "server", "path", "raw_path", "root_path", "headers"):
                 scope[key] = template[key]
             scope["scheme"] = "wss" if template["scheme"] == "https" else "ws"
             try:
-                await application(scope, receive, note)
+                await application(scope, hear, note)
+            except Exception as error:
+                if not (was_told or lent.is_closing()):
+                    service.log.exception("Error in the application at websocket %s", scope["path"])
+                    raise
+                service.log.debug("At websocket %s, after the client had gone: %s", scope["path"], describe(error))
             finally:
-                if self._record is not None:
-                    self._record(Exchange(environ, status, [], 0, time(), perf_counter() - started))
-                service.answered()
+                self._ended(service, environ, status, perf_counter() - started)
 
         return run
+
+    def _ended(self, service: Service, environ: Environ, status: str, seconds: float) -> None:
+        if self._record is not None:
+            self._record(Exchange(environ, status, [], 0, time(), seconds))
+        service.answered()
 
     def shut_down(self) -> None:
         """Close all: "service restart" (1012)."""

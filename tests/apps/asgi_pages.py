@@ -289,6 +289,17 @@ async def task_exits(scope: Scope, receive: Receive, send: Send, argument: str, 
     await answer(send, b"started")
 
 
+async def strict(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
+    """A websocket that takes the end of its client, and some words, for an error, as the loops of frameworks do."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] != "websocket.disconnect":
+        if message["text"] == "fail":
+            raise ValueError("on purpose")
+        await send({"type": "websocket.send", "text": message["text"]})
+    raise RuntimeError("the client has gone")
+
+
 async def pour(scope: Scope, receive: Receive, send: Send, argument: str, query: Query) -> None:
     """A websocket that sends for ever."""
     await receive()
@@ -328,6 +339,7 @@ SOCKETS: dict[str, Callable[..., Awaitable[None]]] = {
     "scope": scope_of,
     "unwanted": unwanted,
     "pour": pour,
+    "strict": strict,
 }
 
 

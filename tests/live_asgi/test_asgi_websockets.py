@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,12 @@ from websockets.sync.client import ClientConnection, connect
 from wire import Wire
 
 Start = Callable[..., LiveServer]
+HANDSHAKE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
 
 
 def opened(server: LiveServer, path: str, **more: Any) -> ClientConnection:
@@ -136,3 +143,72 @@ def test_an_upgrade_to_something_else_is_an_ordinary_request(server: LiveServer)
     with Wire(server) as wire:
         assert wire.get("/", "Connection: Upgrade", "Upgrade: h2c").reply().text == "hello GET /"
         assert wire.get("/next").reply().text == "hello GET /next"
+
+
+def frame(text: bytes) -> bytes:
+    """A message of a client, masked with zeros (RFC 6455, 5.2)."""
+    return bytes([0x81, 0x80 | len(text)]) + bytes(4) + text
+
+
+def test_who_goes_on_talking_hears_that_the_worker_goes(start: Start):
+    server = start()
+    with Wire(server) as wire:
+        wire.get("/reply", *HANDSHAKE)
+        assert wire.reply().status == 101
+        server.signal(signal.SIGTERM)
+        eventually(lambda: b"draining" in title_of(server))
+        for _ in range(50):
+            wire.send(frame(b"still talking"))
+        assert wire.rest().endswith(b"\x88\x02" + (1012).to_bytes(2, "big"))  # a reset would be an error here
+    assert server.wait() == 0
+
+
+def test_a_client_that_hears_nothing_does_not_hold_up_the_end(start: Start):
+    server = start("--graceful-timeout", "20")
+    with Wire(server) as wire:
+        wire.get("/reply", *HANDSHAKE)
+        assert wire.reply().status == 101
+        began = time.monotonic()
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0  # although the client keeps its half open
+        assert time.monotonic() - began < 10
+
+
+def test_an_end_that_the_server_or_the_client_makes_is_no_error_of_the_application(start: Start):
+    server = start("--log-level", "debug")
+    with opened(server, "/strict"):
+        pass
+    server.read_until("At websocket /strict, after the client had gone: RuntimeError: the client has gone")
+    with opened(server, "/strict") as socket:
+        server.signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed):
+            socket.recv()
+    server.read_until("At websocket /strict, after the client had gone: RuntimeError: the client has gone")
+    assert server.wait() == 0
+    assert "ERROR" not in server.text
+
+
+def test_an_error_of_the_application_is_told_once_and_with_its_path(start: Start):
+    server = start()
+    with opened(server, "/strict") as socket:
+        socket.send("fail")
+        with pytest.raises(ConnectionClosed):
+            socket.recv()
+    server.read_until("Error in the application at websocket /strict")
+    server.read_until("ValueError: on purpose")
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
+    assert server.text.count("ERROR") == 1
+
+
+def test_what_the_library_refuses_has_a_line_in_the_log_too(start: Start):
+    server = start("--access-logfile", "-", "--access-logformat", "LOG %(m)s %(U)s %(s)s")
+    with Wire(server) as wire:
+        wire.get("/reply", *HANDSHAKE, "Sec-WebSocket-Extensions: ;;;")
+        assert wire.reply().status == 400
+    server.read_until(r"LOG GET /reply 400\n")
+
+
+def title_of(server: LiveServer) -> bytes:
+    (worker,) = server.processes()
+    return Path(f"/proc/{worker}/cmdline").read_bytes()
