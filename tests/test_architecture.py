@@ -135,6 +135,7 @@ server_core.contract.__main__
 
 server_core.arbiter
 server_core.arbiter.plan
+server_core.arbiter.orders
 server_core.arbiter.reports
 server_core.arbiter.boot
 server_core.arbiter.children

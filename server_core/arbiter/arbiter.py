@@ -19,10 +19,10 @@ from server_core.arbiter.boot import Boot, Failure
 from server_core.arbiter.children import Generation, Grandchild, Worker, describe_status
 from server_core.arbiter.faults import Faults, indented
 from server_core.arbiter.judge import ABORT_SECONDS, end_all, judge_imports, kill, why_kill
+from server_core.arbiter.orders import LOADING, Orders
 from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS, Desired, Mode, Patience, Phase, next_step
 from server_core.arbiter.reports import Message, Reports
 from server_core.errors import AppLoadError, BootError
-from server_core.logs import reopen
 from server_core.process import dead_children
 from server_core.scoreboard import Score, Scoreboard
 from server_core.settings import Timeouts
@@ -32,8 +32,6 @@ from server_core.signals import SignalPipe
 STABLE_SECONDS = 10.0
 #: the longest sleep of the loop; when far more has passed, we were stopped ourselves
 LOOK_SECONDS = 1.0
-
-_LOADING = "loading the application anew; the server's own settings stay as they were read at the start."
 
 
 class Arbiter:
@@ -76,7 +74,8 @@ class Arbiter:
         self._retired: list[Generation] = []
         self._number = 0
         self._started_reloads = -1  # the first generation is the answer to reload 0
-        self._most_workers = scoreboard.slots // 2  # room for those who leave while others take their place
+        # Room for those who leave while others take their place.
+        self._orders = Orders(scoreboard.slots // 2, timeouts.graceful_timeout, log)
         self._dead: dict[int, int | None] = {}  # process id -> wait status, not yet told
         self._faults = Faults(log)
         self._backoff = self._faults.backoff
@@ -136,7 +135,7 @@ class Arbiter:
     def _reload_because(self, reason: str) -> None:
         """Files have changed: ``reason`` says which, "" when nothing has to be done."""
         if reason:
-            self._log.info("%s: %s", reason, _LOADING)
+            self._log.info("%s: %s", reason, LOADING)
             self._backoff.succeeded()
             self._desired = SIGNALS[signal.SIGHUP](self._desired)
 
@@ -149,46 +148,20 @@ class Arbiter:
         return [each for each in (self._current, self._candidate, *self._retired) if each is not None]
 
     def _heed(self, number: signal.Signals) -> None:
-        if number in UNUSED_SIGNALS:
-            self._log.warning("Received %s, which means nothing here: nothing was done.", number.name)
         if number == signal.SIGHUP and self._autoreload is not None and self._autoreload.is_left_alone():
             number = signal.SIGTERM  # not asked for by a person
-        if number not in SIGNALS:
-            return
-        before = self._desired
-        self._desired = SIGNALS[number](before)
-        if number == signal.SIGHUP:
-            reopen(self._log)
+        now, before = monotonic(), self._desired
+        after = self._desired = self._orders.heed(number, before, now)
+        if after.reloads != before.reloads:
             self._backoff.succeeded()  # asked for by a person: no pause
-            self._log.info("Received SIGHUP: %s", _LOADING)
-        elif self._desired.workers > max(before.workers, self._most_workers):
-            self._desired = before
-            words = "Received %s: there are %d workers, and no more are possible without a new start."
-            self._log.warning(words, number.name, before.workers)
-        elif self._desired.workers != before.workers:
-            words = "Received %s: %d worker%s from now on."
-            self._log.info(words, number.name, self._desired.workers, "s" if self._desired.workers > 1 else "")
-        elif self._desired.mode != before.mode:
-            self._begin_to_end(number, before.mode)
-
-    def _begin_to_end(self, number: signal.Signals, before: Mode) -> None:
-        if before == Mode.SERVE:
+        if before.mode == Mode.SERVE != after.mode:
             self._on_drain()
             for generation in self._generations():
                 generation.close()
-        if self._desired.mode == Mode.DRAIN:
-            self._log.info(
-                "Received %s: answering the running requests, for up to %gs (graceful_timeout); "
-                "once more ends at once.",
-                number.name,
-                self._timeouts.graceful_timeout,
-            )
-            return
-        self._log.info("Received %s: ending at once.", number.name)
-        now = monotonic()
-        for worker in self._workers.values():
-            worker.leave(now, signal.SIGKILL)
-            worker.since = now
+        if before.mode != after.mode == Mode.STOP:
+            for worker in self._workers.values():
+                worker.leave(now, signal.SIGKILL)
+                worker.since = now
 
     # -- reap: who has died, who has said what
 

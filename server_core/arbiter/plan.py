@@ -29,7 +29,7 @@ class Desired(NamedTuple):
 
 
 def _drain(desired: Desired) -> Desired:
-    """Answer running and queued requests, then end; when draining already, end at once."""
+    """Answer running and queued requests, then end. Once more, half a second later or after that, ends at once."""
     return desired._replace(mode=Mode.DRAIN if desired.mode == Mode.SERVE else Mode.STOP)
 
 

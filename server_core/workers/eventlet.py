@@ -27,7 +27,8 @@ def prepare() -> None:
 
 def run(post: Post) -> None:
     """Serve until drained.  A request that computes for long shows no sign of life; one that waits does no harm."""
-    hubs.use_hub()  # a new one: what the import has used of the other, all workers would share
+    if post.settings.workers.preload_app:
+        hubs.use_hub()  # a new one: what the import has used of the other, all workers would share
     post.engine(partial(GreenEngine, EventletHub()), concurrent=True, beat=post.beat).serve()
 
 

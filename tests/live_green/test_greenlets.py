@@ -53,6 +53,11 @@ def test_the_application_finds_everything_replaced_when_it_is_imported(
     assert server.get().body.decode().startswith({"gevent": "gevent.", "eventlet": "eventlet."}[name])
 
 
+def test_what_the_import_starts_runs_in_a_worker_that_imports_for_itself(serve: Callable[..., LiveServer], name: str):
+    server = serve("green:app", "-w", "2", "-k", name, "--no-preload")
+    eventually(lambda: int(server.get("/background").body) > 3)
+
+
 def test_requests_that_sleep_do_so_together(server: LiveServer):
     answers, seconds = all_at_once(server, ["/sleep/0.5"] * 40)
     assert answers == ["slept"] * 40
