@@ -68,7 +68,10 @@ class Server:
         self.title = settings.process.proc_name or self.spec.title
         worker_class = find_worker_class(settings.workers.worker_class, self.origins["worker_class"])
         if settings.workers.threads > 1 and not worker_class.has_threads:
-            raise ConfigError(f"worker_class {settings.workers.worker_class} has no threads: leave threads at 1.")
+            raise ConfigError(
+                f"worker_class {settings.workers.worker_class} ({self.origins['worker_class']}) has no threads, but "
+                f"threads is {settings.workers.threads} ({self.origins['threads']}): leave it at 1."
+            )
         if worker_class.asgi and settings.asgi.asgi_loop == "uvloop":
             require("uvloop", "asgi", f"asgi_loop uvloop ({self.origins['asgi_loop']})")
         compile_format(settings.logs.access_log_format, self.origins["access_log_format"])
@@ -254,15 +257,18 @@ class Server:
         workers = self.settings.workers
         implied = self.origins["worker_class"]
         because = f" (because {implied})" if implied == "threads > 1" else ""
-        threads = f"{workers.threads} thread{'s' if workers.threads > 1 else ''}"
         count = f"{workers.workers} worker{'s' if workers.workers > 1 else ''}"
+        if find_worker_class(workers.worker_class, implied).is_bound_to_threads:
+            count += f" × {workers.threads} thread{'s' if workers.threads > 1 else ''}"
+        else:
+            count += f" with many requests at once{' in each' if workers.workers > 1 else ''}"
         how = "imported once, then forked" if workers.preload_app else "imported by each worker"
         stop = "Ctrl-C" if sys.stdin is not None and sys.stdin.isatty() else f"kill {os.getpid()}"
         where = " ".join(each.url for each in listeners if not each.redirect_port)
         return [
             f"prefork-serve {__version__} serves {self.spec.title} on {where}",
             *self._about_redirects(listeners),
-            f"{count} × {threads}, worker class {workers.worker_class}{because}, generation {generation}, {how}",
+            f"{count}, worker class {workers.worker_class}{because}, generation {generation}, {how}",
             self._profile(),
             *self._about_certificate(),
             f"Stop: {stop}. Load the application anew: kill -HUP {os.getpid()}.",

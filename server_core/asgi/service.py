@@ -40,6 +40,9 @@ DRAIN_LINGER_SECONDS = 2.0
 #: deadlines are looked at so often, more often when they are short, and while draining
 TICK_SECONDS = 1.0
 LEAST_TICK_SECONDS = 0.02
+#: this time of graceful_timeout, but no more than that part, is left to those that have to be cancelled
+FAREWELL_SECONDS = 1.0
+FAREWELL_PART = 0.8
 #: so many connections are accepted before others have their turn
 MOST_AT_ONCE = 64
 #: a worker that has no more connections than any other takes so many; whoever has more leaves them to it for so long
@@ -192,7 +195,17 @@ class Service:
             connection.hurry(now + DRAIN_IDLE_SECONDS, now + DRAIN_LINGER_SECONDS)
         for greeting in self.greetings:
             greeting.hurry(now + DRAIN_IDLE_SECONDS)
+        grace = self.timeouts.graceful_timeout
+        self.loop.call_later(max(grace - FAREWELL_SECONDS, grace * FAREWELL_PART), self._cut_short)
         self._tick()
+
+    def _cut_short(self) -> None:
+        """Those that do not end are told to, a little before the process is ended."""
+        late = [call.task for call in self._calls if call.task is not None]
+        if self.websockets is not None:
+            late += self.websockets.tasks
+        for task in late:
+            task.cancel(f"its worker has to go: graceful_timeout is {self.timeouts.graceful_timeout:g}s")
 
     # -- new connections
 

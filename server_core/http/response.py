@@ -27,7 +27,7 @@ _is_status = re.compile(rf"[2-5][0-9]{{2}}(?: {FIELD_VALUE})?").fullmatch
 # What an application that answers so would need instead.
 _INTERIM = {
     "101": "a WSGI application cannot change the protocol (PEP 3333): websockets need an ASGI application and "
-    "worker_class asgi",
+    "worker_class asgi, or one of tornado's and worker_class tornado",
     "103": "early hints are sent by environ['wsgi.early_hints']",
 }
 _is_name = re.compile(rf"[{TCHAR}]+").fullmatch

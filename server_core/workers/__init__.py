@@ -47,6 +47,11 @@ class WorkerClass(NamedTuple):
     needs: tuple[str, str] = ("", "")
     threads_survive: bool = False
 
+    @property
+    def is_bound_to_threads(self) -> bool:
+        """Does it run as many requests at once as it has threads, one or more?"""
+        return self.at_once in ("", "no", "`threads`")
+
 
 WORKER_CLASSES = {
     "sync": WorkerClass("server_core.workers.sync", "one request at a time", "no"),

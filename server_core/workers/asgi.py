@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from server_core.workers.post import Post
 
+#: a startup that takes longer is told
+LONG_SECONDS = 5.0
+
 
 def prepare() -> None:
     """Import the libraries, whose memory all workers then share."""
@@ -33,8 +36,16 @@ def run(post: Post) -> None:
         lambda loop, context: post.log.error("%s", context["message"], exc_info=context.get("exception"))
     )
 
+    def tell_long() -> None:
+        words = (
+            "Worker %d still waits for the application's startup (lifespan) after %gs; boot_timeout (%gs) ends that."
+        )
+        post.log.warning(words, post.slot, LONG_SECONDS, settings.timeouts.boot_timeout)
+
     async def serve() -> None:
+        timer = loop.call_later(LONG_SECONDS, tell_long)
         await lifespan.startup()
+        timer.cancel()
         interface = ASGI(application, paths.script_name, lifespan.state)
         service = Service(
             loop,

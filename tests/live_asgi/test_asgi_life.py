@@ -21,6 +21,12 @@ def notes(tmp_path: Path) -> Path:
 
 
 class TestLifespan:
+    def test_a_startup_that_takes_long_is_told_before_its_time_is_over(self, start: Start, tmp_path: Path):
+        write(tmp_path / "changing.py", "right", lifespan='(await __import__("asyncio").sleep(60))')
+        server = start("--boot-timeout", "6s", app="changing:app", cwd=tmp_path, wait=False)
+        server.read_until("still waits for the application's startup \\(lifespan\\) after 5s; boot_timeout \\(6s\\)")
+        assert server.wait() == 3
+
     def test_the_application_hears_of_the_start_and_the_end(self, start: Start, notes: Path):
         server = start(env={"LIFESPAN_NOTES": str(notes)})
         assert notes.read_text() == "startup\n"
@@ -174,13 +180,18 @@ class TestDrain:
             busy.reply()
         assert server.wait() == 0
 
-    def test_who_does_not_finish_is_ended(self, start: Start):
-        server = start("--graceful-timeout", "0.5")
+    def test_who_does_not_finish_is_cancelled_and_the_application_hears_of_the_end(self, start: Start, notes: Path):
+        server = start("--graceful-timeout", "2s", env={"LIFESPAN_NOTES": str(notes)})
         with Wire(server) as wire:
             wire.get("/nap/60")
             server.get("/")
             server.signal(signal.SIGTERM)
-            server.wait(10)
+            assert wire.reply().status == 500
+            assert server.wait(10) == 0
+        server.read_until("Error in the application at GET /nap/60")
+        server.read_until("CancelledError: its worker has to go: graceful_timeout is 2s")
+        assert "killed" not in server.text
+        assert notes.read_text() == "startup\nshutdown\n"
 
     def test_quit_ends_at_once(self, start: Start):
         server = start()
@@ -222,9 +233,9 @@ class TestRecycling:
         eventually(lambda: server.processes() not in ([], [worker]))
 
     def test_one_that_only_waits_is_not(self, start: Start):
-        server = start("--timeout", "1")
+        server = start("--timeout", "2")
         (worker,) = server.processes()
-        assert server.get("/nap/2.5").text == "slept"
+        assert server.get("/nap/4").text == "slept"
         assert server.processes() == [worker]
 
 
@@ -243,7 +254,10 @@ class TestRefusals:
     def test_it_has_no_threads(self, start: Start):
         server = start("--threads", "2", wait=False)
         assert server.wait() == 2
-        assert "worker_class asgi has no threads: leave threads at 1" in server.text
+        assert (
+            "worker_class asgi (--worker-class) has no threads, but threads is 2 (--threads): leave it at 1"
+            in server.text
+        )
 
     def test_a_missing_library_is_told_before_anything_starts(self, serve: Start, tmp_path: Path):
         # A finder in front of all others, as if the package were not installed.

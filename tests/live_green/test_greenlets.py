@@ -150,9 +150,9 @@ def test_a_request_that_lets_nobody_else_go_on_is_told_and_ended(serve: Callable
 
 
 def test_a_request_that_waits_longer_than_the_timeout_harms_nobody(serve: Callable[..., LiveServer], name: str):
-    server = serve("green:app", "-w", "1", "-k", name, "--timeout", "1")
+    server = serve("green:app", "-w", "1", "-k", name, "--timeout", "2")
     (worker,) = server.processes()
-    assert server.get("/sleep/3").body == b"slept"
+    assert server.get("/sleep/4").body == b"slept"
     assert server.processes() == [worker]
 
 
@@ -197,3 +197,8 @@ def test_what_a_request_leaves_behind_for_its_greenlet_ends_neither_others_nor_t
     assert "was lost" not in server.text
     assert "was leaving" not in server.text
     assert ("whose request was over, and ignored: " in server.text) == (left == "leave-timeout")
+
+
+def test_the_banner_does_not_speak_of_one_thread(serve: Callable[..., LiveServer], name: str):
+    server = serve("green:app", "-w", "2", "-k", name)
+    assert f"2 workers with many requests at once in each, worker class {name}, generation 1" in server.text
