@@ -64,7 +64,13 @@ class GreenEngine(Engine):
         self._look_away = self._hub.on_readable(self._poller.fileno(), self._turn)
         self._hub.soon(self._turn)
         while not self._has_ended():
-            self._hub.switch()
+            try:
+                self._hub.switch()
+            except (
+                SystemExit,
+                KeyboardInterrupt,
+            ):  # gevent throws here what ends a greenlet that a request has spawned
+                self.log.exception("A greenlet of the application wanted to end the worker, which others need")
 
     def stop(self) -> None:
         """Return from ``serve`` as soon as nobody is in the application any more."""

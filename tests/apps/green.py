@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.request
@@ -47,6 +48,11 @@ def app(environ, start_response):
     elif kind in ("leave-timeout", "leave-kill"):  # for this greenlet, when the request is over
         leave_behind(kind, float(argument))
         text = "left"
+    elif kind == "spawn-exit":
+        import gevent
+
+        gevent.spawn(sys.exit, 3).join()
+        text = "spawned"
     elif kind == "background":
         text = str(BEGAN["background"])
     elif kind == "local":

@@ -202,3 +202,16 @@ def test_what_a_request_leaves_behind_for_its_greenlet_ends_neither_others_nor_t
 def test_the_banner_does_not_speak_of_one_thread(serve: Callable[..., LiveServer], name: str):
     server = serve("green:app", "-w", "2", "-k", name)
     assert f"2 workers with many requests at once in each, worker class {name}, generation 1" in server.text
+
+
+def test_a_greenlet_that_exits_ends_no_worker(serve: Callable[..., LiveServer]):
+    server = serve("green:app", "-w", "1", "-k", "gevent")
+    (worker,) = server.processes()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(server.get, "/sleep/1")
+        server.get("/spawn-exit")
+        assert running.result().body == b"slept"
+    server.read_until("A greenlet of the application wanted to end the worker")
+    assert server.processes() == [worker]
+    server.signal(signal.SIGTERM)
+    assert server.wait() == 0
