@@ -39,11 +39,33 @@ def speaks_tornado(application: Any) -> bool:
     return library is not None and isinstance(application, library.HTTPServerConnectionDelegate)
 
 
+def _require_no_class_of_tornado(application: Any, called: str) -> None:
+    """Raise AppLoadError for a handler of tornado's, or a class of applications, where an application should be.
+
+    They can be called with two arguments or none, as if they were WSGI's, and then each request would fail.
+    """
+    if not isinstance(application, type):
+        return
+    bases = {f"{each.__module__}.{each.__name__}" for each in application.__mro__}
+    name = application.__name__
+    if "tornado.web.RequestHandler" in bases:
+        raise AppLoadError(
+            f"{called} is a request handler of tornado, and no application: write "
+            f'app = tornado.web.Application([(r"/", {name})]) beside it, and name that.'
+        )
+    if "tornado.web.Application" in bases:
+        raise AppLoadError(
+            f"{called} is a class of tornado's applications, and no application: write app = {name}(...) beside it, "
+            "and name that."
+        )
+
+
 def require(application: Any, asgi: bool, called: str, worker_class: str, tornado: bool = False) -> None:
     """Raise AppLoadError unless a worker of this class can call the application that people know as ``called``.
 
     ``asgi``: it calls ASGI applications and no others; ``tornado``: those of tornado, besides WSGI's.
     """
+    _require_no_class_of_tornado(application, called)
     if speaks_tornado(application):
         if not tornado:
             raise AppLoadError(

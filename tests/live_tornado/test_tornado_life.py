@@ -212,6 +212,28 @@ class TestRefusals:
             "applications: choose worker_class tornado."
         ) in server.text
 
+    @pytest.mark.parametrize("worker_class", ["tornado", "sync", "asgi"])
+    @pytest.mark.parametrize(
+        ("name", "sentence"),
+        [
+            (
+                "Home",
+                'a request handler of tornado, and no application: write app = tornado.web.Application([(r"/", Home)])',
+            ),
+            ("Site", "a class of tornado's applications, and no application: write app = Site(...)"),
+        ],
+    )
+    def test_a_class_is_no_application(self, serve: Start, tmp_path: Path, name: str, sentence: str, worker_class: str):
+        (tmp_path / "main.py").write_text(
+            "from tornado.web import Application, RequestHandler\n"
+            "class Home(RequestHandler): ...\n"
+            "class Site(Application): ...\n"
+        )
+        server = serve(f"main:{name}", "-k", worker_class, cwd=tmp_path, wait=False)
+        assert server.wait() == 4
+        assert f"Error: main:{name} is {sentence} beside it, and name that" in server.text
+        assert "Traceback" not in server.text
+
     def test_an_asgi_application_is_refused_here(self, start: Start):
         server = start(app="asgi_pages:app", wait=False)
         assert server.wait() == 4
