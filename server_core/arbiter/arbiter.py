@@ -276,7 +276,7 @@ class Arbiter:
         if worker.phase is Phase.LEAVING:
             if worker.why_killed and self._develops and self._desired.mode != Mode.SERVE:
                 details = ""  # whoever has pressed Ctrl-C beside an open event stream knows why
-            sentence += "; the stacks of its threads follow" if details else ""
+            sentence += "; the stacks of its threads follow" if details and not worker.failure else ""
             words = "Worker %d (pid %d), which was leaving: %s.%s"
             self._log.warning(words, worker.slot, worker.pid, sentence, indented(details))
             return

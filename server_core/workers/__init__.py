@@ -10,9 +10,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from server_core.errors import AppLoadError, ConfigError
+from server_core.config.schema import closest
+from server_core.errors import AppLoadError, ConfigError, ServeError
 from server_core.gateway.loader import describe, own_traceback
 
 if TYPE_CHECKING:
@@ -139,12 +141,15 @@ def load_worker_class(name: str) -> WorkerModule:
         return importlib.import_module(WORKER_CLASSES[name].module)
     module, _, names = name.partition(":")
     try:
-        made: Any = importlib.import_module(module)
+        found: Any = importlib.import_module(module)
+        before = name[: len(module) + 1]
         for part in names.split("."):
-            if not hasattr(made, part):
-                raise AppLoadError(f"worker_class {name}: {module} has no {names}")
-            made = getattr(made, part)
-        made = made()
+            if not hasattr(found, part):
+                close = closest(part, (each for each in dir(found) if not each.startswith("_")))
+                question = f". Did you mean {before}{close}?" if close else ""
+                raise AppLoadError(f"worker_class {name}: {module} has no {names}{question}")
+            found = getattr(found, part)
+            before += f"{part}."
     except AppLoadError:
         raise
     except ModuleNotFoundError as error:
@@ -154,10 +159,43 @@ def load_worker_class(name: str) -> WorkerModule:
             )
         raise AppLoadError(f"worker_class {name} raised {describe(error)} on import", own_traceback())
     except BaseException as error:
-        raise AppLoadError(f"worker_class {name} raised {describe(error)}", own_traceback())
+        raise AppLoadError(f"worker_class {name} raised {describe(error)} on import", own_traceback())
+    if not isinstance(found, type):
+        raise AppLoadError(
+            f"worker_class {name} is no class (its type is {type(found).__name__}): a worker class has prepare() and "
+            "run(post)"
+        )
+    made = _call(f"worker_class {name}: {names}()", found)
     for method in ("prepare", "run"):
         if not callable(getattr(made, method, None)):
             raise AppLoadError(
                 f"worker_class {name} has no method {method}: a worker class has prepare() and run(post)"
             )
-    return made  # type: ignore[no-any-return]
+    return _Foreign(name, made)
+
+
+class _Foreign:
+    """Somebody else's class: what it raises is told as its own, and not as a fault of the server."""
+
+    def __init__(self, name: str, made: WorkerModule) -> None:
+        self._name = name
+        self._made = made
+
+    def prepare(self) -> None:
+        """Raises AppLoadError."""
+        _call(f"worker_class {self._name}: prepare()", self._made.prepare)
+
+    def run(self, post: Post) -> None:
+        """Raises AppLoadError, and what the post raises."""
+        _call(f"worker_class {self._name}: run()", self._made.run, post)
+
+
+def _call(called: str, function: Callable[..., Any], *arguments: object) -> Any:
+    """Call somebody else's code.  Raises AppLoadError with its traceback, without one where it could not be called."""
+    try:
+        return function(*arguments)
+    except ServeError:  # ours, which has a sentence of its own
+        raise
+    except BaseException as error:
+        has_run = error.__traceback__ is not None and error.__traceback__.tb_next is not None
+        raise AppLoadError(f"{called} raised {describe(error)}", own_traceback() if has_run else "")

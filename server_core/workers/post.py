@@ -199,6 +199,10 @@ class Post:
                     tune_collector()
             _draw_new_seeds()
             self.worker_class.run(self)
+            if not self._leaving:  # no status of a failure: a class that hears signals by itself may be right
+                name = self.settings.workers.worker_class
+                words = f"worker_class {name}: run() has returned although the worker was not told to end"
+                report(self.reports, failed=words, details="")
         except AppLoadError as error:
             report(self.reports, failed=str(error), details=error.details)
             return error.exit_code

@@ -57,3 +57,43 @@ class Unprepared:
 class Failing:
     def __init__(self):
         raise RuntimeError("this class cannot be made")
+
+
+class Wanting:
+    def __init__(self, what):
+        """Nobody gives it this."""
+
+
+def function():
+    """This is no class."""
+
+
+number = 7
+
+
+class Unready(Announcing):
+    def prepare(self):
+        raise KeyError("nothing is prepared")
+
+
+class Stumbling(Announcing):
+    def run(self, post):
+        super().run(None)
+
+
+class Calling(Announcing):
+    def run(self):
+        """There should be a post."""
+
+
+class Brief(Announcing):
+    def run(self, post):
+        """There is nothing to do."""
+
+
+class Sulking(Announcing):
+    """Fails when it has drained."""
+
+    def run(self, post):
+        super().run(post)
+        raise ValueError("it is over")

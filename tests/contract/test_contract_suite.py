@@ -82,19 +82,63 @@ def test_a_class_of_ones_own_is_prepared_once_and_serves(serve: Callable[..., Li
     assert "Worker 0 begins." in server.text or "Worker 1 begins." in server.text
 
 
+HAS = "a worker class has prepare() and run(post)"
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nowhere:Class", "there is no module 'nowhere': check the name, or set chdir to its folder"),
-        ("custom_worker:Nobody", "custom_worker has no Nobody"),
-        ("custom_worker:Unprepared", "has no method prepare: a worker class has prepare() and run(post)"),
-        ("custom_worker:Failing", "raised RuntimeError: this class cannot be made"),
+        ("nowhere:Class", ": there is no module 'nowhere': check the name, or set chdir to its folder"),
+        ("custom_worker:Nobody", ": custom_worker has no Nobody"),
+        (
+            "custom_worker:Announcng",
+            ": custom_worker has no Announcng. Did you mean custom_worker:Announcing?",
+        ),
+        ("custom_worker:Unprepared", f" has no method prepare: {HAS}"),
+        ("custom_worker:function", f" is no class (its type is function): {HAS}"),
+        ("custom_worker:number", f" is no class (its type is int): {HAS}"),
+        (
+            "custom_worker:Wanting",
+            ": Wanting() raised TypeError: Wanting.__init__() missing 1 required positional argument: 'what'",
+        ),
+        (
+            "custom_worker:Calling",
+            ": run() raised TypeError: Calling.run() takes 1 positional argument but 2 were given",
+        ),
+        ("custom_worker:Brief", ": run() has returned although the worker was not told to end"),
     ],
 )
 def test_a_class_that_cannot_be_used_is_one_sentence(serve: Callable[..., LiveServer], name: str, sentence: str):
     server = serve("simple:app", "-k", name, wait=False)
-    assert server.wait() != 0
-    assert f"worker_class {name}" in server.text
-    assert sentence in server.text
-    # The traceback is for code that fails, not for a name that is wrong.
-    assert ("Traceback" in server.text) == (name == "custom_worker:Failing")
+    assert server.wait() == 4
+    assert server.text == f"Error: worker_class {name}{sentence}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence", "guilty"),
+    [
+        ("Failing", "Failing() raised RuntimeError: this class cannot be made", "__init__"),
+        ("Unready", "prepare() raised KeyError: 'nothing is prepared'", "prepare"),
+        ("Stumbling", "run() raised AttributeError: 'NoneType' object has no attribute 'log'", "run"),
+    ],
+)
+def test_an_error_in_the_code_of_a_class_is_told_as_its_own_with_its_traceback(
+    serve: Callable[..., LiveServer], name: str, sentence: str, guilty: str
+):
+    server = serve("simple:app", "-k", f"custom_worker:{name}", wait=False)
+    assert server.wait() == 4
+    first, *traceback = server.text.splitlines()
+    assert first == f"Error: worker_class custom_worker:{name}: {sentence}"
+    assert traceback[0] == "Traceback (most recent call last):"
+    assert "custom_worker.py" in traceback[1]
+    assert traceback[1].endswith(f", in {guilty}")
+    assert "server itself" not in server.text
+
+
+def test_an_error_at_the_end_of_a_class_is_told_too(serve: Callable[..., LiveServer]):
+    server = serve("simple:app", "-w", "1", "-k", "custom_worker:Sulking")
+    server.process.terminate()
+    assert server.wait() == 0
+    words = "which was leaving: worker_class custom_worker:Sulking: run() raised ValueError: it is over."
+    assert f"{words}\n    Traceback (most recent call last):\n" in server.text
+    assert "server itself" not in server.text
