@@ -7,7 +7,6 @@ such methods (``package.module:Class``): ``prepare()`` runs in the forkserver be
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable
@@ -90,15 +89,28 @@ WORKER_CLASSES = {
     ),
 }
 
+#: modules of other servers, whose worker classes people have in their configurations -> ours
+ELSEWHERE = {
+    "uvicorn": "asgi",
+    "uvicorn.workers": "asgi",
+    "uvicorn_worker": "asgi",
+    "gunicorn.workers.sync": "sync",
+    "gunicorn.workers.gthread": "gthread",
+    "gunicorn.workers.ggevent": "gevent",
+    "gunicorn.workers.geventlet": "eventlet",
+    "gunicorn.workers.gtornado": "tornado",
+}
+
 
 def find_worker_class(name: str, origin: str) -> WorkerClass:
     """Look up a worker class.  Raises ConfigError for one that does not exist, or whose library is missing."""
     found = WORKER_CLASSES.get(name)
     if found is None:
-        if is_foreign(name):  # a name that is not there is found out where project code may be imported
+        if is_foreign(name) and not _elsewhere(name):
+            # A name that is not there is found out where project code may be imported.
             return WorkerClass(name, "", "", has_threads=True)
-        close = difflib.get_close_matches(name, WORKER_CLASSES, n=1)
-        question = f" Did you mean {close[0]}?" if close else ""
+        close = _elsewhere(name) or _with_colon(name) or closest(name, WORKER_CLASSES)
+        question = f" Did you mean {close}?" if close else ""
         *most, last = WORKER_CLASSES
         raise ConfigError(
             f"worker_class: there is no worker class {name!r} ({origin}): there are {', '.join(most)} and {last}, and "
@@ -108,6 +120,18 @@ def find_worker_class(name: str, origin: str) -> WorkerClass:
     if library:
         require(library, extra, f"worker_class {name} ({origin})")
     return found
+
+
+def _elsewhere(name: str) -> str:
+    """Our class instead of one of another server, or of its module; "" for any other name."""
+    module = name.replace(":", ".")
+    return ELSEWHERE.get(module) or ELSEWHERE.get(module.rpartition(".")[0], "")
+
+
+def _with_colon(name: str) -> str:
+    """``package.module:Class`` for ``package.module.Class``; "" for what is no such name."""
+    module, dot, last = name.rpartition(".")
+    return f"{module}:{last}" if dot and is_foreign(f"{module}:{last}") else ""
 
 
 def is_foreign(name: str) -> bool:

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from scenes import NO_BYTE_CODE, end_of, write_module
 
+from server_core.errors import ConfigError
+from server_core.workers import find_worker_class
+
 COMMAND = [sys.executable, "-m", "server_core"]
 EVERYWHERE = "-b", "127.0.0.1:0"
 
@@ -126,6 +129,28 @@ def test_an_unknown_worker_class_is_refused_with_a_suggestion(refuse):
     assert "'gthreat'" in one_sentence(text)
     assert "Did you mean gthread?" in text
     assert "(--worker-class)" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("uvicorn", "asgi"),
+        ("uvicorn.workers.UvicornWorker", "asgi"),
+        ("uvicorn.workers:UvicornH11Worker", "asgi"),
+        ("uvicorn_worker.UvicornWorker", "asgi"),
+        ("gunicorn.workers.sync.SyncWorker", "sync"),
+        ("gunicorn.workers.gthread.ThreadWorker", "gthread"),
+        ("gunicorn.workers.ggevent.GeventWorker", "gevent"),
+        ("gunicorn.workers.geventlet.EventletWorker", "eventlet"),
+        ("gunicorn.workers.gtornado.TornadoWorker", "tornado"),
+        ("gunicorn.workers.gtornado", "tornado"),
+        ("mine.Announcing", "mine:Announcing"),
+        ("package.mine.Announcing", "package.mine:Announcing"),
+    ],
+)
+def test_a_worker_class_as_other_servers_write_it_is_refused_with_ours(name, ours):
+    with pytest.raises(ConfigError, match=rf"no worker class '{name}' \(-k\): .* Did you mean {ours}\?$"):
+        find_worker_class(name, "-k")
 
 
 def test_threads_for_a_worker_class_that_has_none_are_refused(refuse):
