@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from server_core.contract.promises import PROMISES, broken
+from server_core.contract.trial import NotStarted, Trial
 from server_core.errors import ConfigError
 from server_core.workers import find_worker_class
 
@@ -16,7 +17,9 @@ def main(worker_class: str, only: tuple[str, ...]) -> None:
     """Try what every worker class promises: WORKER_CLASS is one of ours, or package.module:Class."""
     try:
         find_worker_class(worker_class, "the command line")
-    except ConfigError as error:
+        with Trial(worker_class):  # what cannot even start would break each promise for the same reason
+            pass
+    except (ConfigError, NotStarted) as error:
         raise click.ClickException(str(error))
     failed = 0
     for name in only or PROMISES:

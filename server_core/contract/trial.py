@@ -22,6 +22,10 @@ class Broken(AssertionError):
     """A promise that was not kept; the text says how."""
 
 
+class NotStarted(Broken):
+    """The server with this worker class has not come so far as to serve; the text is what it says of that."""
+
+
 def expect(kept: bool, otherwise: str) -> None:
     """Raise Broken with these words unless ``kept``."""
     if not kept:
@@ -107,7 +111,10 @@ class Client:
 
 
 class Trial:
-    """A server with one worker of ``worker_class``; its log is ``log``, ``directory`` a place for files."""
+    """A server with one worker of ``worker_class``; its log is ``log``, ``directory`` a place for files.
+
+    Raises NotStarted.
+    """
 
     def __init__(self, worker_class: str, *arguments: str) -> None:
         self._place = tempfile.TemporaryDirectory(prefix="prefork-serve-contract-")
@@ -128,6 +135,11 @@ class Trial:
         try:
             self.port = int(self.read_until(r"serves .* on http://127\.0\.0\.1:(\d+)")[1])
             self.read_until("Stop: ")
+        except Broken:
+            self.end()
+            refusal = re.search(r"^Error: (.*)", self.log, re.MULTILINE | re.DOTALL)
+            words = refusal[1] if refusal else f"the server has not begun to serve within {PATIENCE:g}s:\n{self.log}"
+            raise NotStarted(words.strip()) from None
         except BaseException:
             self.end()
             raise
@@ -140,7 +152,7 @@ class Trial:
             left = deadline - time.monotonic()
             ready = select.select([self.process.stdout], [], [], max(left, 0.0))[0]
             data = os.read(self.process.stdout.fileno(), 65536) if ready else b""
-            expect(bool(data), f"the server's log has no {pattern!r}:\n{self.log}")
+            expect(bool(data), f"the server's log does not say what it should:\n{self.log}")
             self.log += data.decode("utf-8", "replace")
         return found
 

@@ -179,7 +179,8 @@ def load_worker_class(name: str) -> WorkerModule:
     except ModuleNotFoundError as error:
         if error.name is not None and (module + ".").startswith(error.name + "."):
             raise AppLoadError(
-                f"worker_class {name}: there is no module {error.name!r}: check the name, or set chdir to its folder"
+                f"worker_class {name}: there is no module {error.name!r}: check the name, or set chdir or "
+                "PYTHONPATH to its folder"
             )
         raise AppLoadError(f"worker_class {name} raised {describe(error)} on import", own_traceback())
     except BaseException as error:

@@ -97,3 +97,10 @@ class Sulking(Announcing):
     def run(self, post):
         super().run(post)
         raise ValueError("it is over")
+
+
+class Idle(Announcing):
+    """Is never ready."""
+
+    def run(self, post):
+        signal.pause()

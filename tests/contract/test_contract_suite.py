@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pytest
 from live import APPS, WORKER_CLASSES, LiveServer
 
+from server_core.contract import trial
 from server_core.contract.promises import PROMISES, broken
 
 OWN = "custom_worker:Announcing"
@@ -73,6 +74,27 @@ def test_the_command_refuses_a_class_that_does_not_exist():
     assert "Did you mean gthread?" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("custom_worker:Nope", "custom_worker has no Nope"),
+        ("nowhere:Class", "there is no module 'nowhere': check the name, or set chdir or PYTHONPATH to its folder"),
+        ("custom_worker:Brief", "run() has returned although the worker was not told to end"),
+    ],
+)
+def test_the_command_says_once_why_a_class_cannot_start(name: str, sentence: str):
+    done = run(name)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == f"Error: worker_class {name}: {sentence}\n"
+
+
+def test_a_class_that_does_not_begin_to_serve_is_told_in_words(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trial, "PATIENCE", 1.5)
+    with pytest.raises(trial.NotStarted, match=r"^the server has not begun to serve within 1\.5s"):
+        trial.Trial("custom_worker:Idle")
+
+
 def test_a_class_of_ones_own_is_prepared_once_and_serves(serve: Callable[..., LiveServer]):
     server = serve("simple:app", "-w", "2", "-k", OWN)
     assert "worker class custom_worker:Announcing" in server.text
@@ -88,7 +110,7 @@ HAS = "a worker class has prepare() and run(post)"
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("nowhere:Class", ": there is no module 'nowhere': check the name, or set chdir to its folder"),
+        ("nowhere:Class", ": there is no module 'nowhere': check the name, or set chdir or PYTHONPATH to its folder"),
         ("custom_worker:Nobody", ": custom_worker has no Nobody"),
         (
             "custom_worker:Announcng",
