@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from live import APPS, WORKER_CLASSES, LiveServer
@@ -13,6 +15,7 @@ from live import APPS, WORKER_CLASSES, LiveServer
 from server_core.contract import trial
 from server_core.contract.promises import PROMISES, broken
 
+MANUAL = Path(__file__).parents[2] / "docs" / "how-to" / "worker-class.md"
 OWN = "custom_worker:Announcing"
 #: for three of ours live_http asks for more than the suite does, in each run of the tests
 EACH = [
@@ -102,6 +105,16 @@ def test_a_class_of_ones_own_is_prepared_once_and_serves(serve: Callable[..., Li
     server.process.terminate()
     assert server.wait() == 0
     assert "Worker 0 begins." in server.text or "Worker 1 begins." in server.text
+
+
+def test_the_class_of_the_manual_serves_from_the_working_directory(serve: Callable[..., LiveServer], tmp_path: Path):
+    (code,) = re.findall(r"```python\n(.*?)```", MANUAL.read_text(), re.DOTALL)
+    (tmp_path / "mine.py").write_text(code)
+    (command,) = re.findall(r"^prefork-serve (.*) module:app$", MANUAL.read_text(), re.MULTILINE)
+    (tmp_path / "here.py").write_text((APPS / "simple.py").read_text())
+    server = serve(*command.split(), "-w", "1", "here:app", cwd=tmp_path)
+    assert re.search(r"Worker \d begins\.", server.text)
+    assert server.get().status == 200
 
 
 HAS = "a worker class has prepare() and run(post)"
