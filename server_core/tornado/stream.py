@@ -129,9 +129,15 @@ class Taken(Outlet):
         """The server is restarted: a websocket is told so; of any other protocol nothing is known."""
         if isinstance(self.handler, WebSocketHandler):
             self.handler.close(SERVICE_RESTART, "service restart")
+            # The client may go on talking; who answered it would only meet an error.
+            vars(self.handler)["on_message"] = _forget
 
     def _expire(self) -> None:
         """There is no deadline."""
+
+
+def _forget(message: object) -> None:
+    """In place of a handler's ``on_message``."""
 
 
 class Stream(IOStream):

@@ -177,6 +177,20 @@ def test_a_reload_moves_it_to_the_new_worker(start: Start):
         assert socket.recv() == "/reply again"
 
 
+def test_who_goes_on_talking_makes_no_error(start: Start, drains: Drains):
+    server = start()
+    with Wire(server) as wire:
+        wire.send(handshake("/reply"))
+        assert wire.head().status == 101
+        server.signal(signal.SIGTERM)
+        drains(server)
+        for _ in range(20):
+            wire.send(masked(b"still talking"))
+        assert b"\x88\x11\x03\xf4service restart" in wire.rest()
+    assert server.wait() == 0
+    assert "WebSocketClosedError" not in server.text
+
+
 def test_a_client_that_does_not_answer_the_close_is_not_waited_for(start: Start):
     server = start("--graceful-timeout", "20")
     with Wire(server) as wire:
