@@ -73,6 +73,13 @@ class Material(NamedTuple):
     by_name: Mapping[str, Pair]  # of hosts, in lower case
     authorities: Piece | None  # those that vouch for clients
 
+    @property
+    def pieces(self) -> list[Piece]:
+        """Of all files, in an order that depends on the settings alone."""
+        pairs = [pair for pair in (self.default, *self.by_name.values()) if pair is not None]
+        pieces = [*(piece for pair in pairs for piece in pair), self.authorities]
+        return [piece for piece in pieces if piece is not None]
+
     def as_bytes(self) -> bytes:
         """For ``from_bytes``, in another process."""
         told = {
@@ -104,22 +111,31 @@ def read_all(settings: Tls, origins: Mapping[str, str], adhoc: bytes = b"") -> M
     """Read the files that the settings name.  ``adhoc`` is the certificate that the server has made for itself, with
     its key; b"" while it has none.
 
-    Raises ConfigError with one sentence for a file that cannot be read, or holds something else.
+    Raises ConfigError with one sentence for a file that cannot be read, or holds something else; so do the following.
     """
+    return Material(
+        read_default(settings, origins, adhoc),
+        {name: read_named(path, key, origins) for name, path, key in settings.sni_certificates},
+        read_authorities(settings, origins),
+    )
+
+
+def read_default(settings: Tls, origins: Mapping[str, str], adhoc: bytes) -> Pair | None:
+    """The certificate of those who come for no name that has its own."""
     assert settings.certfile is not None
-    default = None
     if settings.has_files:
-        default = _pair("certfile", settings.certfile, "keyfile", settings.keyfile, origins)
-    elif adhoc:
-        default = Pair(Piece("certfile", settings.certfile, origins["certfile"], adhoc), None)
-    by_name = {
-        name: _pair("sni_certificates", path, "sni_certificates", key or None, origins)
-        for name, path, key in settings.sni_certificates
-    }
-    authorities = None
-    if settings.ca_certs is not None:
-        authorities = _certificates("ca_certs", settings.ca_certs, origins)
-    return Material(default, by_name, authorities)
+        return _pair("certfile", settings.certfile, "keyfile", settings.keyfile, origins)
+    return Pair(Piece("certfile", settings.certfile, origins["certfile"], adhoc), None) if adhoc else None
+
+
+def read_named(path: str, key: str, origins: Mapping[str, str]) -> Pair:
+    """One of ``sni_certificates``; ``key`` is "" when it is in the same file."""
+    return _pair("sni_certificates", path, "sni_certificates", key or None, origins)
+
+
+def read_authorities(settings: Tls, origins: Mapping[str, str]) -> Piece | None:
+    """Those that vouch for clients, if there are any."""
+    return None if settings.ca_certs is None else _certificates("ca_certs", settings.ca_certs, origins)
 
 
 def _pair(setting: str, path: str, key_setting: str, key_path: str | None, origins: Mapping[str, str]) -> Pair:

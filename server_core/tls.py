@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from logging import Logger
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from server_core.certificates import Material, Pair, Piece
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: what a list of ciphers has besides ciphers: rules that take some away or put them in order
 _RULES = ("!", "-", "+", "@")
+#: the most that ``Again`` waits
+LONGEST_PAUSE_SECONDS = 60.0
 
 
 def import_early() -> None:
@@ -40,10 +43,22 @@ def judge(settings: Tls, origins: Mapping[str, str], material: Material) -> None
         pairs.append(material.default)
     for pair in pairs:
         context_of(pair, material.authorities, settings, origins)
-    if not pairs and material.authorities is not None:
-        import ssl
+    if not pairs:
+        judge_authorities(material.authorities)
 
-        _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), material.authorities)
+
+def judge_pair(pair: Pair | None, settings: Tls, origins: Mapping[str, str]) -> None:
+    """The same about one certificate, and nothing else."""
+    if pair is not None:
+        context_of(pair, None, settings, origins)
+
+
+def judge_authorities(authorities: Piece | None) -> None:
+    """The same about those that vouch for clients."""
+    import ssl
+
+    if authorities is not None:
+        _trust(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), authorities)
 
 
 def _judge_ciphers(ciphers: str, origin: str) -> None:
@@ -197,6 +212,29 @@ class Choice:
             connection.context = chosen
 
 
+class Again:
+    """When something is tried again that has failed, for the reason may pass (no descriptors, no memory): first ``at``
+    in monotonic seconds, and each time later."""
+
+    def __init__(self, at: float = 0.0) -> None:
+        self._at = at
+        self._pause = 1.0
+        self._told = ""
+
+    def is_due(self, now: float) -> bool:
+        """Is it time?"""
+        return now >= self._at
+
+    def later(self, now: float, why: str) -> bool:
+        """It has failed once more.  Returns whether that has to be told: whether ``why`` is another reason than the
+        last time."""
+        self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+        self._at = now + self._pause
+        is_new = why != self._told
+        self._told = why
+        return is_new
+
+
 class Renewed:
     """Takes what the arbiter has laid on its ``shelf`` since it had the number ``seen``."""
 
@@ -205,20 +243,26 @@ class Renewed:
         self._seen = seen
         self._choice = choice
         self._log = log
+        self._again = Again()
 
     def take_up(self) -> None:
         """To be called before the first connection is made, and about once a second from then on."""
-        if self._shelf.number == self._seen:
+        if self._shelf.number == self._seen or not self._again.is_due(monotonic()):
             return
         found = self._shelf.take()
         if found is None:
             return
-        self._seen, data = found
+        number, data = found
         try:
             self._choice.take(Material.from_bytes(data))
+        except StartError as error:  # of the machine
+            if self._again.later(monotonic(), str(error)):
+                self._log.error("Renewed certificates are not used here yet, but those from before: %s", error)
+            return
         except ServeError as error:
             details = f"\n{error.details}" if error.details else ""
             self._log.error("Renewed certificates are not used here, but those from before: %s%s", error, details)
+        self._seen, self._again = number, Again()
 
 
 def pass_over_nonsense() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import shutil
 import signal
 import ssl
@@ -280,6 +281,64 @@ class TestWhatDoesNotMatch:
         shutil.copy(keyfile, files.keyfile)
         server.read_until(RENEWED)
         all_show(server, trust, title)
+
+    def test_the_others_are_renewed_and_each_that_is_wrong_is_told(
+        self, serve: Start, files: Files, authority: Authority, trust: ssl.SSLContext, tmp_path: Path
+    ):
+        shop, key = (tmp_path / "shop.pem", tmp_path / "shop-key.pem")
+        first = authority.make("shop-1", title="first", names=("shop.example",))
+        second = authority.make("shop-2", title="second", names=("shop.example",))
+        for one, place in zip(first, (shop, key), strict=True):
+            shutil.copy(one, place)
+        options = [*files.options, "--sni-certificate", f"shop.example={shop}:{key},www.shop.example={shop}:{key}"]
+        server = serve("contract:app", "-w", "1", *options)
+        shop.write_text("rubbish")
+        server.read_until(r"used on: sni_certificates: '.*shop.pem' \(--sni-certificate\) holds no certificate: ")
+        title = files.renew()
+        assert server.read_until(RENEWED)[1] == f"{files.certfile}, {files.keyfile}"
+        all_show(server, trust, title)
+        assert title_of(server, trust, "shop.example") == "first"
+        certfile, keyfile, title = files.make()
+        shutil.copy(certfile, files.certfile)
+        server.read_until(
+            r"used on: keyfile: the key in '.*privkey.pem' .* is not that of the certificate in", patience=60
+        )
+        assert server.text.count("are not taken up") == 2
+        shutil.copy(keyfile, files.keyfile)
+        assert server.read_until(RENEWED)[1] == f"{files.certfile}, {files.keyfile}", "all since the last renewal"
+        shutil.copy(second[0], shop)
+        shutil.copy(second[1], key)
+        assert server.read_until(RENEWED)[1] == f"{shop}, {key}"
+        eventually(lambda: title_of(server, trust, "shop.example") == "second")
+        all_show(server, trust, title)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limits of another process: Linux")
+def test_what_fails_for_a_reason_that_passes_is_tried_again(serve: Start, files: Files, trust: ssl.SSLContext):
+    server = serve("contract:app", "-w", "1", *files.options)
+    (arbiter,) = server.processes("arbiter")
+    before = resource.prlimit(arbiter, resource.RLIMIT_NOFILE)
+    resource.prlimit(arbiter, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{arbiter}/fd")), before[1]))
+    title = files.renew()
+    server.read_until(r"are not taken up, .*: certfile: cannot read '.*' \(--certfile\): Too many open files\.")
+    resource.prlimit(arbiter, resource.RLIMIT_NOFILE, before)
+    server.read_until(RENEWED)
+    all_show(server, trust, title)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limits of another process: Linux")
+def test_a_worker_without_descriptors_takes_it_up_later(serve: Start, files: Files, trust: ssl.SSLContext):
+    server = serve("contract:app", "-w", "1", *files.options)
+    (worker,) = server.processes()
+    before = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (3, before[1]))
+    title = files.renew()
+    server.read_until(
+        r"are not used here yet, but those from before: .* no temporary file can be made: Too many open files"
+    )
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, before)
+    all_show(server, trust, title)
+    assert server.text.count("are not used here") == 1
 
 
 def test_certificates_by_name_and_authorities_are_renewed_too(
