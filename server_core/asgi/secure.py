@@ -12,6 +12,8 @@ from logging import Logger
 from ssl import MemoryBIO, SSLContext, SSLError, SSLWantReadError, SSLZeroReturnError
 from typing import Any
 
+from server_core.engine.transport import FAILED, said_by_openssl
+
 #: OpenSSL is given and asked for so much at a time, because it keeps the memory for the most that it ever had of both
 SLICE = 8192
 #: what is encrypted before the transport below is given it
@@ -22,12 +24,13 @@ MOST_UNHEARD = 65536
 
 class Secure(asyncio.Transport, asyncio.Protocol):
     """The server's end of a TLS connection; ``protocol`` has a connection from the beginning, and hears nothing before
-    the handshake is over: its deadlines are those of the handshake, too."""
+    the handshake is over: its deadlines are those of the handshake, too.  ``address`` is the client's, for the log."""
 
-    def __init__(self, protocol: Any, context: SSLContext, log: Logger) -> None:
+    def __init__(self, protocol: Any, context: SSLContext, address: str, log: Logger) -> None:
         super().__init__()
         self._protocol = protocol
         self._context = context
+        self._address = address
         self._log = log
         self._incoming, self._outgoing = MemoryBIO(), MemoryBIO()
         self._tls: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
@@ -78,12 +81,12 @@ class Secure(asyncio.Transport, asyncio.Protocol):
             except SSLZeroReturnError:  # so it is told when we have said goodbye ourselves
                 ended = True
             except SSLError as error:
-                failure, ended = str(error), True  # not itself: it refers to this frame, and so to data
+                failure, ended = said_by_openssl(error), True  # not itself: it refers to this frame, and so to data
         self._speak()
         if pieces:
             self._protocol.data_received(b"".join(pieces))
         if failure:
-            self._log.debug("A connection is closed: %s", failure)
+            self._log.debug(FAILED, self._address or "a unix socket", failure)
             self._ended = self._parted = True  # the alert that tells the client why has left
             self._transport.close()
         elif ended:
@@ -121,7 +124,7 @@ class Secure(asyncio.Transport, asyncio.Protocol):
                 while part:
                     part = part[self._tls.write(part[:SLICE]) :]
             except SSLError as error:
-                self._log.debug("A connection is closed: %s", error)
+                self._log.debug(FAILED, self._address or "a unix socket", said_by_openssl(error))
                 self._parted = True
                 self.abort()
                 return

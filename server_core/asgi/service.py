@@ -272,7 +272,7 @@ class Service:
         self._beginning.add(connection)
         if deadline:
             connection.deadline = deadline
-        protocol = connection if site.tls is None else Secure(connection, site.tls, self.log)
+        protocol = connection if site.tls is None else Secure(connection, site.tls, address, self.log)
         task = self.loop.create_task(self._open(connection, protocol, sock))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)

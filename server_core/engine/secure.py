@@ -16,7 +16,7 @@ from server_core.engine.peer import told_by
 from server_core.engine.poller import HANGUP
 from server_core.engine.redirect import Redirecting
 from server_core.engine.site import Site
-from server_core.engine.transport import SENT_AT_ONCE, NotTLS, Transport
+from server_core.engine.transport import FAILED, SENT_AT_ONCE, NotTLS, Transport, said_by_openssl
 from server_core.errors import ProtocolError
 from server_core.http.fields import combine
 from server_core.http.head import parse, split_block
@@ -97,7 +97,14 @@ class SecureConnection(Connection):
         """The first bytes after the handshake: from now on it is known who sends them."""
         transport = self._transport
         assert transport is not None
-        data = transport.recv(most, flags)
+        try:
+            data = transport.recv(most, flags)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            if why := said_by_openssl(error):
+                self._engine.log.debug(FAILED, self._address or "a unix socket", why)
+            raise
         if data:
             self._site = introduced(self._site, transport)
             self._receive = transport.recv

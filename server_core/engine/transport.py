@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from ssl import MemoryBIO, SSLContext, SSLError, SSLWantReadError
+from ssl import MemoryBIO, SSLCertVerificationError, SSLContext, SSLError, SSLWantReadError
 
 #: OpenSSL is given and asked for so much at a time, because it keeps the memory for the most that it ever had of both
 SLICE = 8192
@@ -21,6 +21,9 @@ STEPS_AT_ONCE = 300
 #: what a client may make us say (answers to its updates of keys) without listening to it
 MOST_UNHEARD = 65536
 
+#: for the log: of whom, and what OpenSSL says
+FAILED = "TLS with %s has failed: %s"
+
 NOTHING = memoryview(b"")
 
 
@@ -30,6 +33,14 @@ class NotTLS(Exception):
     def __init__(self, begins: bytes) -> None:
         super().__init__("this is no TLS")
         self.begins = begins
+
+
+def said_by_openssl(error: OSError) -> str:
+    """Why the connection cannot go on, in OpenSSL's words; "" when it is not OpenSSL that has said it."""
+    if not isinstance(error, SSLError):
+        return ""
+    why = (error.reason or str(error)).replace("_", " ").lower()
+    return f"{why}: {error.verify_message}" if isinstance(error, SSLCertVerificationError) else why
 
 
 class Transport:

@@ -212,6 +212,21 @@ class TestPROXY:
         assert (told["client"], told["scheme"]) == (["1.2.3.4", 5678], "https")
 
 
+def test_why_tls_has_failed_is_said_with_log_level_debug(
+    start: Start, with_certificate: list[str], authority: Authority
+):
+    authorities = ["--ca-certs", str(authority.path), "--cert-reqs", "required"]
+    server = start(*with_certificate, *authorities, *BEHIND, "--log-level", "debug")
+    with socket.create_connection(server.address) as sock:
+        sock.sendall(V1)
+        with (
+            pytest.raises(ssl.SSLError, match="certificate required"),
+            trusting(str(authority.path)).wrap_socket(sock, server_hostname="localhost") as client,
+        ):
+            client.recv(1)
+    server.read_until(r"\[DEBUG\] TLS with 1\.2\.3\.4 has failed: peer did not return a certificate\n")
+
+
 def test_a_server_that_has_not_finished_a_greeting_can_end(start: Start, tmp_path: Path):
     server = start(*BEHIND)
     with Wire(server) as wire:

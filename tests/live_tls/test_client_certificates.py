@@ -60,10 +60,10 @@ def trust(authority: Authority) -> Callable[..., ssl.SSLContext]:
 
 @pytest.fixture
 def asking(serve: Start, options: list[str], clients: Authority) -> Callable[..., LiveServer]:
-    """``asking("required")`` is a server that asks for certificates."""
+    """``asking("required")`` is a server that asks for certificates; further options may follow."""
 
-    def asking(how: str) -> LiveServer:
-        return serve("contract:app", *options, "--ca-certs", str(clients.path), "--cert-reqs", how)
+    def asking(how: str, *more: str) -> LiveServer:
+        return serve("contract:app", *options, "--ca-certs", str(clients.path), "--cert-reqs", how, *more)
 
     return asking
 
@@ -93,6 +93,28 @@ class TestWhoIsLetIn:
             server = asking(how)
             with server.connect_plain() as sock, pytest.raises(ssl.SSLError, match="unknown ca"):
                 TlsClient(sock, trust(stranger)).recv(1)
+
+    @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+    def test_the_log_says_why_with_log_level_debug(
+        self, asking: Callable, ada: tuple[Path, Path], authority: Authority, clients: Authority, trust: Callable
+    ):
+        server = asking("required", "--log-level", "debug")
+        old = trust(minimum_version=ssl.TLSVersion.TLSv1, maximum_version=ssl.TLSVersion.TLSv1_1)
+        old.set_ciphers("DEFAULT:@SECLEVEL=0")
+        for context, why in (
+            (trust(), "peer did not return a certificate"),
+            (
+                trust(authority.make("stranger")),
+                "certificate verify failed: self[- ]signed certificate in certificate chain",
+            ),
+            (old, "unsupported protocol"),
+            (trusting(str(clients.path)), "tlsv1 alert unknown ca"),
+        ):
+            with server.connect_plain() as sock, pytest.raises(ssl.SSLError):
+                TlsClient(sock, context).recv(1)
+            server.read_until(rf"\[DEBUG\] TLS with 127\.0\.0\.1 has failed: {why}\n")
+        assert told(server, trust(ada))["SSL_CLIENT_VERIFY"] == "SUCCESS"
+        assert server.text.count("has failed") == 4
 
     def test_without_one_it_is_told_that_there_is_none(self, asking: Callable, trust: Callable, server: LiveServer):
         for each in (asking("optional"), asking("1"), server):
