@@ -54,6 +54,10 @@ SYSLOG_FACILITIES = (
 ADHOC = "adhoc"
 """In place of a file: a certificate that the server makes for itself."""
 
+NO_FILE = "names no file: leave it out where there is none"
+"""Of files without which the server would speak plain HTTP, or ask nobody who he is: a variable that is empty by
+mistake must not do that."""
+
 
 @dataclass(frozen=True)
 class Application:
@@ -426,7 +430,7 @@ class Tls:
 
     certfile: str | None = setting(
         None,
-        optional(path()),
+        optional(path(), if_empty=NO_FILE),
         flags=("--certfile", "--cert"),
         default_text="none: plain HTTP",
         help="The file with the certificate of the server and those that vouch for it, in PEM form, as certificate "
@@ -437,7 +441,7 @@ class Tls:
     )
     keyfile: str | None = setting(
         None,
-        optional(path()),
+        optional(path(), if_empty=NO_FILE),
         flags=("--keyfile", "--key"),
         default_text="`certfile`, which then holds the key too",
         help="The file with the key of the certificate, in PEM form.",
@@ -472,7 +476,7 @@ class Tls:
     )
     ca_certs: str | None = setting(
         None,
-        optional(path()),
+        optional(path(), if_empty=NO_FILE),
         default_text="none",
         help="The file with the certificates, in PEM form, of the authorities that vouch for clients, see cert_reqs.",
     )

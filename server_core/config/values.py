@@ -461,11 +461,14 @@ def certificates_by_name() -> Kind[tuple[tuple[str, str, str], ...]]:
     return Kind(items.name, items.metavar, parse_all, items.show, many=True)
 
 
-def optional(kind: Kind[T]) -> Kind[T | None]:
-    """A value of ``kind``, or None, which in text is nothing at all."""
+def optional(kind: Kind[T], if_empty: str = "") -> Kind[T | None]:
+    """A value of ``kind``, or None, which in text is nothing at all; or that is refused with the phrase ``if_empty``,
+    because somebody may rely on a value that has got lost."""
 
     def parse(raw: object) -> T | None:
         if raw is None or (isinstance(raw, str) and not raw.strip()):
+            if raw is not None and if_empty:
+                raise ValueError(if_empty)
             return None
         return kind.parse(raw)
 

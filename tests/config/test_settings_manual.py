@@ -85,5 +85,7 @@ def test_the_arguments_of_a_factory_may_be_secrets_and_are_not_shown() -> None:
 def test_what_is_shown_can_be_given_back() -> None:
     before = resolve([Layer(COMMAND_LINE, {})])
     text = {name: setting.kind.show(setting.default()[0]) for name, setting in SETTINGS.items()}
+    for name in ("certfile", "keyfile", "ca_certs"):  # to have none is not given, but left out
+        assert text.pop(name) == ""
     again = resolve([layer_from_mapping(COMMAND_LINE, text, "--{}".format)])
     assert again.settings == before.settings

@@ -201,6 +201,7 @@ class TestRefusals:
         return tmp_path
 
     NO_PEM = "holds no certificate: it has to be in PEM form, which begins with -----BEGIN CERTIFICATE-----."
+    EMPTY = "names no file: leave it out where there is none."
     CASES = {
         "--cert gone.crt": "certfile: cannot read 'gone.crt' (--certfile): No such file or directory.",
         "--cert .": "certfile: '.' (--certfile) is no file.",
@@ -230,6 +231,9 @@ class TestRefusals:
         "has here: openssl ciphers -v lists them.",
         "--cert good.crt --key good.key --ciphers AESGCM:!AES": "ciphers: 'AESGCM:!AES' (--ciphers) leaves no cipher: "
         "name some that are strong enough.",
+        "--cert=": f'certfile: "" (--certfile) {EMPTY}',
+        "--cert good.crt --key=": f'keyfile: "" (--keyfile) {EMPTY}',
+        "--cert good.crt --key good.key --ca-certs=": f'ca_certs: "" (--ca-certs) {EMPTY}',
         "--cert good.crt --key good.key --ssl-minimum-version TLSv1.1": 'ssl_minimum_version: "TLSv1.1" '
         "(--ssl-minimum-version) is none of TLSv1.2, TLSv1.3.",
         "-b https://127.0.0.1:0": "bind: https://127.0.0.1:0 (--bind) is to speak TLS but certfile is not given "
