@@ -200,13 +200,25 @@ def what_is_about_certificates_needs_one(settings: Settings, origins: dict[str, 
     """Without TLS these would do nothing, and somebody relies on them."""
     if settings.tls.certfile is None:
         for name in (
-            *("keyfile_password", "sni_certificates", "ca_certs", "cert_reqs", "ssl_context", "redirect_bind"),
+            *("keyfile_password", "ssl_minimum_version", "ciphers", "sni_certificates", "ca_certs", "cert_reqs"),
+            *("ssl_context", "redirect_bind"),
         ):
             if getattr(settings.tls, name) != SETTINGS[name].default()[0]:
                 raise ConfigError(
                     f"{name} is given ({origins[name]}) but certfile is not ({origins['certfile']}): without a "
                     "certificate the server does not speak TLS; name its file, or leave the setting out."
                 )
+    return settings
+
+
+def certificates_by_name_are_for_names(settings: Settings, origins: dict[str, str]) -> Settings:
+    """Who comes for an address says no name (RFC 6066, 3), and so would never be shown them."""
+    for name, _, _ in settings.tls.sni_certificates:
+        if not name.strip("0123456789."):
+            raise ConfigError(
+                f"sni_certificates: {name} ({origins['sni_certificates']}) is an address, and clients that come for an "
+                "address are shown certfile: let that be the certificate for it."
+            )
     return settings
 
 
@@ -243,5 +255,6 @@ RULES: tuple[Rule, ...] = (
     https_needs_a_certificate_and_a_certificate_https,
     what_is_about_certificates_needs_one,
     what_redirects_to_https_does_not_speak_it,
+    certificates_by_name_are_for_names,
     clients_are_verified_against_authorities,
 )

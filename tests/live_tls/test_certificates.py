@@ -231,9 +231,16 @@ class TestRefusals:
         "has here: openssl ciphers -v lists them.",
         "--cert good.crt --key good.key --ciphers AESGCM:!AES": "ciphers: 'AESGCM:!AES' (--ciphers) leaves no cipher: "
         "name some that are strong enough.",
+        "--ciphers ECDHE+AESGCM": "ciphers is given (--ciphers) but certfile is not (default): without a certificate "
+        "the server does not speak TLS; name its file, or leave the setting out.",
+        "--ssl-minimum-version TLSv1.3": "ssl_minimum_version is given (--ssl-minimum-version) but certfile is not "
+        "(default): without a certificate the server does not speak TLS; name its file, or leave the setting out.",
         "--cert=": f'certfile: "" (--certfile) {EMPTY}',
         "--cert good.crt --key=": f'keyfile: "" (--keyfile) {EMPTY}',
         "--cert good.crt --key good.key --ca-certs=": f'ca_certs: "" (--ca-certs) {EMPTY}',
+        "--cert good.crt --key good.key --sni-certificate 127.0.0.1=good.crt:good.key": "sni_certificates: 127.0.0.1 "
+        "(--sni-certificate) is an address, and clients that come for an address are shown certfile: let that be the "
+        "certificate for it.",
         "--cert good.crt --key good.key --ssl-minimum-version TLSv1.1": 'ssl_minimum_version: "TLSv1.1" '
         "(--ssl-minimum-version) is none of TLSv1.2, TLSv1.3.",
         "-b https://127.0.0.1:0": "bind: https://127.0.0.1:0 (--bind) is to speak TLS but certfile is not given "
