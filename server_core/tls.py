@@ -75,10 +75,25 @@ def _judge_ciphers(ciphers: str, origin: str) -> None:
                 f"ciphers: {ciphers!r} ({origin}) names {part!r}, which is no cipher for TLS 1.2 that OpenSSL has "
                 "here: openssl ciphers -v lists them."
             )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).set_ciphers(ciphers)
+        context.set_ciphers(ciphers)
     except ssl.SSLError:
         raise ConfigError(f"ciphers: {ciphers!r} ({origin}) leaves no cipher: name some that are strong enough.")
+    if not any(map(_protects, context.get_ciphers())):
+        raise ConfigError(
+            f"ciphers: {ciphers!r} ({origin}) leaves none for TLS 1.2 that encrypts and proves by the certificate "
+            "whose server it is: name some that do."
+        )
+
+
+def _protects(cipher: Mapping[str, Any]) -> bool:
+    """Not those of TLS 1.3, which are always there, nor those that need a secret or password instead."""
+    return (
+        cipher["auth"] in ("auth-rsa", "auth-ecdsa")
+        and cipher["strength_bits"] > 0
+        and not cipher["kea"].endswith(("psk", "srp"))
+    )
 
 
 def context_of(pair: Pair, authorities: Piece | None, settings: Tls, origins: Mapping[str, str]) -> ssl.SSLContext:

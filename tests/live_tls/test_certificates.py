@@ -231,6 +231,11 @@ class TestRefusals:
         "has here: openssl ciphers -v lists them.",
         "--cert good.crt --key good.key --ciphers AESGCM:!AES": "ciphers: 'AESGCM:!AES' (--ciphers) leaves no cipher: "
         "name some that are strong enough.",
+        **{
+            f"--cert good.crt --key good.key --ciphers {ciphers}": f"ciphers: '{ciphers}' (--ciphers) leaves none for "
+            "TLS 1.2 that encrypts and proves by the certificate whose server it is: name some that do."
+            for ciphers in ("aNULL", "eNULL:@SECLEVEL=0", "aNULL:PSK", "SRP")
+        },
         "--ciphers ECDHE+AESGCM": "ciphers is given (--ciphers) but certfile is not (default): without a certificate "
         "the server does not speak TLS; name its file, or leave the setting out.",
         "--ssl-minimum-version TLSv1.3": "ssl_minimum_version is given (--ssl-minimum-version) but certfile is not "
