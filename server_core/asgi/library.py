@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LOGGER = "uvicorn.error"
 #: how long an application may take to accept a websocket that is asked for when its worker goes already
-RESTART_SECONDS = 0.1
+RESTART_SECONDS = 0.5
 #: and how long a client may take to hear that it does
 LAST_WORDS_SECONDS = 2.0
 
