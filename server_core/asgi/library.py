@@ -298,7 +298,10 @@ class Websockets:
         """Close all: "service restart" (1012)."""
         self._restarts = True
         for protocol in list(self._state.connections):
-            self._close(protocol)
+            if getattr(protocol, "handshake_complete", True):
+                self._close(protocol)
+            else:  # it would be answered 500
+                protocol.loop.call_later(RESTART_SECONDS, self._close, protocol)
 
     def _close(self, protocol: Any) -> None:
         if protocol in self._state.connections:
