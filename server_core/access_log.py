@@ -19,7 +19,7 @@ from typing import Any
 from server_core.console import local_time, request_line, wants_color
 from server_core.errors import ConfigError
 from server_core.exchange import Exchange
-from server_core.logs import open_log_file
+from server_core.logs import follow, open_log_file
 
 # Everything that begins like an atom, so that a misspelt one is refused and not written as it stands.
 _ATOM = re.compile(r"%\((?:\{([^}]+)\}([ioe])\)s|([^)]*)(\)s)?)")
@@ -181,10 +181,12 @@ class AccessLog:
         self._lines: deque[str] = deque()
         self._handlers = handlers
         self._descriptor = -1
+        self._path = ""
         if path == "-":
             self._descriptor = 1
         elif path is not None:
             self._descriptor = open_log_file(path)
+            self._path = os.path.abspath(path)  # the application may change the directory
 
     def record(self, exchange: Exchange) -> None:
         """Take note of an exchange."""
@@ -193,6 +195,11 @@ class AccessLog:
         except Exception as error:  # the application may have put anything into the environ
             line = f"an exchange that cannot be told: {type(error).__name__}"
         self._lines.append(line)
+
+    def reopen(self) -> None:
+        """Go on in the file that has the log's name now.  Raises OSError, and then nothing has changed."""
+        if self._path:
+            follow(self._descriptor, self._path)
 
     def flush(self) -> None:
         """Write what was noted since the last time, in one piece."""

@@ -277,6 +277,15 @@ def open_text(path: str, account: Account = UNCHANGED) -> TextIO:
     return open(descriptor, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
 
 
+def follow(descriptor: int, path: str) -> None:
+    """Let an open log lead to the file that has its name now.  Raises OSError, and then nothing has changed."""
+    if stream_of(path):
+        return
+    now = open_log_file(path)
+    os.dup2(now, descriptor, inheritable=False)  # in one step: another thread may be writing
+    os.close(now)
+
+
 @contextmanager
 def told(log: str) -> Iterator[None]:
     """Make a StartError of an OSError; ``log`` is the path with the name of its setting, for people."""

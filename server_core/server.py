@@ -23,7 +23,7 @@ from server_core.arbiter.reports import Reports
 from server_core.certificates import paths_of, read_all
 from server_core.config.bindings import DEFAULT_PORTS, Binding
 from server_core.config.layers import Resolved
-from server_core.errors import AppLoadError, BootError, ConfigError
+from server_core.errors import AppLoadError, BootError, ConfigError, StartError
 from server_core.gateway import static
 from server_core.gateway.loader import AppSpec
 from server_core.listeners import Listener, judge_binding, open_listener
@@ -158,6 +158,13 @@ class Server:
         prepare_files(self.settings.logs, self.account, self.origins)
         return error_log(self.settings.logs, self.title, self.account)
 
+    def _make_logs(self, log: Logger) -> None:
+        """After a rotation: workers may not be allowed to make files where root is."""
+        try:
+            prepare_files(self.settings.logs, self.account, self.origins)
+        except StartError as error:
+            log.error("%s. Who has no new file goes on in the old one.", error)
+
     def _listen(self, listeners: list[Listener]) -> None:
         settings = self.settings
         for binding in settings.sockets.bind:
@@ -214,6 +221,7 @@ class Server:
             make_boot,
             on_ready=lambda generation, stands_in: self._tell_ready(generation, stands_in, listeners, log),
             on_drain=stop_listening,
+            on_reopen=lambda: self._make_logs(log),
             on_look=self._look,
             autoreload=Autoreload(watch, log) if watch is not None else None,
             develops=settings.profile.develops,

@@ -53,6 +53,7 @@ class Arbiter:
         *,
         on_ready: Callable[[int, bool], None] = lambda generation, stands_in: None,
         on_drain: Callable[[], None] = lambda: None,
+        on_reopen: Callable[[], None] = lambda: None,
         on_look: Callable[[float], None] = lambda now: None,
         autoreload: Autoreload | None = None,
         develops: bool = False,
@@ -63,7 +64,8 @@ class Arbiter:
         self._log = log
         self._make_boot = make_boot
         self._on_ready = on_ready
-        self._on_drain, self._on_look = on_drain, on_look
+        self._on_drain, self._on_reopen, self._on_look = on_drain, on_reopen, on_look
+        self._reopened = -1.0  # when the log files were opened anew
         self._autoreload = autoreload
         self._develops = develops
         self._signals = SignalPipe([*SIGNALS, *UNUSED_SIGNALS, signal.SIGCHLD])
@@ -154,6 +156,8 @@ class Arbiter:
         after = self._desired = self._orders.heed(number, before, now)
         if after.reloads != before.reloads:
             self._backoff.succeeded()  # asked for by a person: no pause
+        if after.reopenings != before.reopenings:
+            self._reopen(now)
         if before.mode == Mode.SERVE != after.mode:
             self._on_drain()
             for generation in self._generations():
@@ -162,6 +166,17 @@ class Arbiter:
             for worker in self._workers.values():
                 worker.leave(now, signal.SIGKILL)
                 worker.since = now
+
+    def _reopen(self, now: float) -> None:
+        """All who write to log files open them anew; those who are not ready for it are told when they are."""
+        self._reopened = now
+        self._on_reopen()
+        for generation in self._generations():
+            if generation.imported:
+                generation.send(signal.SIGUSR1)
+        for worker in self._workers.values():
+            if worker.phase is not Phase.BOOTING:
+                worker.send(signal.SIGUSR1)
 
     # -- reap: who has died, who has said what
 
@@ -191,6 +206,8 @@ class Arbiter:
     def _hear_forkserver(self, generation: Generation, message: Message) -> None:
         if "imported" in message:
             generation.imported = True
+            if generation.started <= self._reopened:
+                generation.send(signal.SIGUSR1)
         elif "failed" in message:
             generation.failure = Failure(message["failed"], message["details"])
         elif "forked" in message:
@@ -213,6 +230,8 @@ class Arbiter:
         if "ready" in message:
             self._pid_is_known(worker, message["ready"])  # its forkserver may have died before it could tell
             if worker.phase is Phase.BOOTING:
+                if worker.since <= self._reopened:
+                    worker.send(signal.SIGUSR1)
                 worker.phase, worker.since = Phase.READY, monotonic()
         elif "failed" in message:
             worker.failure = Failure(message["failed"], message["details"])

@@ -29,7 +29,7 @@ from server_core.gateway.leftovers import Leftovers
 from server_core.gateway.loader import Loaded, describe
 from server_core.gateway.tls_hook import load_hook
 from server_core.listeners import Listener, adopt
-from server_core.logs import error_log, prepare_files
+from server_core.logs import error_log, prepare_files, reopen
 from server_core.process import dead_children, drop_privileges, set_title, tune_collector
 from server_core.scoreboard import Scoreboard
 from server_core.shelf import Shelf
@@ -135,7 +135,7 @@ class ForkServer:
             report(boot.reports, finding=words)
         if boot.settings.workers.tune_gc:
             tune_collector()
-        self._signals = SignalPipe([signal.SIGCHLD])
+        self._signals = SignalPipe([signal.SIGCHLD, signal.SIGUSR1])
         report(boot.reports, imported=True)
         return self._fork_on_demand()
 
@@ -164,7 +164,8 @@ class ForkServer:
             left = deadline - monotonic()
             ready = [descriptor for descriptor, _ in events.poll(None if left == math.inf else max(0.0, left * 1000))]
             if self._signals.descriptor in ready:
-                self._signals.read()
+                if signal.SIGUSR1 in self._signals.read():
+                    reopen(self._log)  # workers get it as it is when they are forked
                 self._reap()
             if lifeline in ready:
                 # The workers have seen it too and leave; who hangs has nobody but us to end it.

@@ -32,6 +32,9 @@ class Orders:
         if number == signal.SIGHUP:
             reopen(self._log)
             self._log.info("Received SIGHUP: %s", LOADING)
+        elif number == signal.SIGUSR1:
+            reopen(self._log)
+            self._log.info("Received SIGUSR1: all processes open their log files anew.")
         elif after.workers > max(desired.workers, self._most_workers):
             words = "Received %s: there are %d workers, and no more are possible without a new start."
             self._log.warning(words, number.name, desired.workers)

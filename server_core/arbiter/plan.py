@@ -21,11 +21,12 @@ class Mode(enum.IntEnum):
 
 
 class Desired(NamedTuple):
-    """What should be.  ``reloads`` counts the generations asked for."""
+    """What should be.  ``reloads`` counts the generations asked for, ``reopenings`` how often logs were renamed."""
 
     workers: int
     reloads: int
     mode: Mode
+    reopenings: int = 0
 
 
 def _drain(desired: Desired) -> Desired:
@@ -42,6 +43,11 @@ def _reload(desired: Desired) -> Desired:
     """Open the log files anew, load the application anew and replace the workers one by one. But a server with `reload`
     whose terminal has been closed ends, as by `SIGTERM`."""
     return desired._replace(reloads=desired.reloads + 1)
+
+
+def _reopen(desired: Desired) -> Desired:
+    """Open the log files anew, in all processes: they have been renamed. Nothing else changes."""
+    return desired._replace(reopenings=desired.reopenings + 1)
 
 
 def _more(desired: Desired) -> Desired:
@@ -62,11 +68,12 @@ SIGNALS: dict[signal.Signals, Callable[[Desired], Desired]] = {
     signal.SIGHUP: _reload,
     signal.SIGTTIN: _more,
     signal.SIGTTOU: _fewer,
+    signal.SIGUSR1: _reopen,
 }
 
 
-#: what is sent to other servers out of habit (to reopen logs, to upgrade), and would kill a process by default
-UNUSED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH)
+#: what is sent to other servers out of habit (to upgrade), and would kill a process by default
+UNUSED_SIGNALS = (signal.SIGUSR2, signal.SIGWINCH)
 
 
 class Phase(enum.Enum):

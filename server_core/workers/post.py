@@ -33,9 +33,11 @@ from server_core.gateway.static import missing, with_files
 from server_core.listeners import Listener
 from server_core.logs import (
     PROJECT_ACCESS_LOGGER,
+    follow,
     join_project,
     open_text,
     project_handler,
+    reopen,
     syslog_handler,
     told,
     zone_of,
@@ -189,7 +191,9 @@ class Post:
         self._leaving = False
         self._heard = b""
         self._hearing = Lock()
-        self._signals = SignalPipe([signal.SIGTERM])
+        self._access_log: AccessLog | None = None
+        self._error_streams: list[tuple[int, str]] = []
+        self._signals = SignalPipe([signal.SIGTERM, signal.SIGUSR1])
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C reaches the whole family: the arbiter decides
         signal.signal(signal.SIGQUIT, lambda *_: os._exit(0))
         try:
@@ -238,7 +242,8 @@ class Post:
         if logs.accesslog is None and not handlers:
             return None
         with told(f"{logs.accesslog} (accesslog)"):
-            return AccessLog(logs.access_log_format, logs.accesslog, handlers, zone_of(logs), logs.color)
+            self._access_log = AccessLog(logs.access_log_format, logs.accesslog, handlers, zone_of(logs), logs.color)
+        return self._access_log
 
     def connections(self) -> int:
         """How many connections may be kept; the limit of open files is raised for them as far as possible."""
@@ -323,12 +328,31 @@ class Post:
 
     def _errors(self) -> TextIO:
         path = self.settings.logs.errorlog
+        if path == "-":
+            return sys.stderr
         with told(f"{path} (errorlog)"):
-            return sys.stderr if path == "-" else open_text(path)
+            stream = open_text(path)
+        self._error_streams.append((stream.fileno(), os.path.abspath(path)))
+        return stream
 
     def _read_signals(self) -> None:
-        if signal.SIGTERM in self._signals.read():
+        signals = self._signals.read()
+        if signal.SIGUSR1 in signals:
+            self._reopen_logs()
+        if signal.SIGTERM in signals:
             self._leave()
+
+    def _reopen_logs(self) -> None:
+        """The files have been renamed: go on in new ones; who cannot goes on in the old one, and says so."""
+        reopen(self.log)
+        try:
+            for descriptor, path in self._error_streams:
+                follow(descriptor, path)
+            if self._access_log is not None:
+                self._access_log.reopen()
+        except OSError as error:
+            words = "A log cannot be opened anew: %s. What was open before is written on."
+            self.log.error(words, error)
 
     def _hear_arbiter(self) -> None:
         """Files have changed: take them up, and tell the arbiter so, or that only a reload will."""

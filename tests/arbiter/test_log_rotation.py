@@ -16,8 +16,32 @@ from scenes import NO_BYTE_CODE, read_when, stop, write_module
 
 APPLICATION = """
 def app(environ, start_response):
+    if environ["PATH_INFO"] == "/fail":
+        raise ValueError("on purpose")
+    if environ["PATH_INFO"] == "/says":
+        environ["wsgi.errors"].write("said by the application\\n")
     start_response("200 OK", [("Content-Length", "0")])
     return []
+"""
+
+
+ASGI_APPLICATION = """
+async def app(scope, receive, send):
+    assert scope["type"] == "http"
+    if scope["path"] == "/fail":
+        raise ValueError("on purpose")
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body"})
+"""
+TORNADO_APPLICATION = """
+from tornado.web import Application, RequestHandler
+
+class Page(RequestHandler):
+    def get(self):
+        if self.request.path == "/fail":
+            raise ValueError("on purpose")
+
+app = Application([(".*", Page)])
 """
 
 
@@ -25,8 +49,8 @@ def app(environ, start_response):
 def rotated(serve, tmp_path):
     """``rotated(*arguments, folder)``: a server whose two logs are in ``folder``, one worker, and its two files."""
 
-    def start(*arguments: str, folder: Path = tmp_path):
-        write_module(folder, APPLICATION)
+    def start(*arguments: str, folder: Path = tmp_path, application: str = APPLICATION):
+        write_module(folder, application)
         error, access = folder / "e.log", folder / "a.log"
         logs = ("--error-logfile", error.name, "--access-logfile", access.name)
         server = serve("-w", "1", *logs, *arguments, "site_app:app", cwd=folder, env=NO_BYTE_CODE, wait=False)
@@ -56,6 +80,66 @@ def test_after_a_rotation_hup_makes_everybody_write_to_the_new_files(rotated):
     stop(server)
     assert error.read_text().endswith("Stopped.\n")
     assert server.text == ""
+
+
+@pytest.mark.parametrize("worker_class", ["sync", "gthread", "gevent", "asgi", "tornado"])
+def test_after_a_rotation_usr1_makes_everybody_write_to_the_new_files_and_nothing_else_changes(
+    rotated, tmp_path, worker_class
+):
+    application = {"asgi": ASGI_APPLICATION, "tornado": TORNADO_APPLICATION}.get(worker_class, APPLICATION)
+    server, error, access = rotated("-k", worker_class, application=application)
+    processes = server.processes()
+    rotate(error, access)
+    server.signal(signal.SIGUSR1)
+    read_when(error, "Received SIGUSR1: all processes open their log files anew")
+    eventually(lambda: server.get("/after") and access.exists() and "GET /after" in access.read_text())
+    server.get("/fail")
+    read_when(error, "on purpose")
+    assert "on purpose" not in error.with_suffix(".1").read_text()
+    assert server.processes() == processes
+    # Who is forked later writes there, too.
+    os.kill(processes[0], signal.SIGKILL)
+    eventually(lambda: server.processes() not in ([], processes))
+    error.write_text("")
+    server.get("/fail")
+    read_when(error, "on purpose")
+    stop(server)
+
+
+def test_what_the_application_writes_to_its_error_stream_follows_too(rotated):
+    server, error, access = rotated()
+    rotate(error, access)
+    server.signal(signal.SIGUSR1)
+    eventually(lambda: server.get("/says") and error.exists() and "said by the application" in error.read_text())
+
+
+def test_a_generation_that_is_imported_while_logs_are_renamed_writes_to_the_new_ones(rotated, tmp_path):
+    server, error, access = rotated()
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    write_module(tmp_path, f"open({str(gate)!r}).read()\n" + APPLICATION)
+    server.signal(signal.SIGHUP)
+    with open(gate, "w"):  # it imports now
+        rotate(error, access)
+        server.signal(signal.SIGUSR1)
+        read_when(error, "Received SIGUSR1")
+    read_when(error, "Generation 2 has taken over")
+    server.get("/fail")
+    read_when(error, "on purpose")
+
+
+def test_a_file_that_cannot_be_made_anew_is_told_and_the_old_one_is_written_on(serve, tmp_path):
+    with tempfile.TemporaryDirectory() as folder:
+        logs = Path(folder) / "logs"
+        logs.mkdir()
+        write_module(tmp_path, APPLICATION)
+        server = serve("-w", "1", "--access-logfile", str(logs / "a.log"), "site_app:app", cwd=tmp_path)
+        logs.rename(Path(folder) / "old")
+        server.signal(signal.SIGUSR1)
+        server.read_until("cannot write the log .*a.log.*: No such file or directory")
+        server.read_until("cannot be opened anew: .* What was open before is written on")
+        server.get("/after")
+        read_when(Path(folder) / "old" / "a.log", "GET /after")
 
 
 def test_hup_opens_the_error_log_anew_also_when_the_new_code_does_not_load(rotated, tmp_path):

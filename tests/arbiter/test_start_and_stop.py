@@ -398,7 +398,7 @@ def test_an_idle_connection_is_closed_when_the_server_ends(serve):
         assert end_of(server) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH])
+@pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGWINCH])
 def test_a_signal_of_other_servers_is_answered_with_a_warning_and_harms_nobody(serve, number):
     server = serve("-w", "1", "gate:app")
     server.signal(number)
