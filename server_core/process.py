@@ -200,6 +200,15 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def resident(pid: int) -> int | None:
+    """How many bytes a process has in memory (RSS), those that it shares included; None where that is not told."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        return None
+
+
 def give_memory_back() -> None:
     """Return to the system what the C library keeps of the memory that has been freed (glibc; nothing elsewhere)."""
     import ctypes  # a megabyte that only a worker after an attack needs

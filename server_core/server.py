@@ -18,8 +18,10 @@ from server_core.arbiter.arbiter import Arbiter
 from server_core.arbiter.autoreload import Autoreload
 from server_core.arbiter.boot import Boot, Failure
 from server_core.arbiter.children import Generation, describe_status
+from server_core.arbiter.recycling import Recycling
 from server_core.arbiter.renewal import Renewal
 from server_core.arbiter.reports import Reports
+from server_core.arbiter.touch import Touch
 from server_core.certificates import paths_of, read_all
 from server_core.config.bindings import DEFAULT_PORTS, Binding
 from server_core.config.layers import Resolved
@@ -35,6 +37,7 @@ from server_core.process import (
     adopt_orphans,
     fill_standard_streams,
     find_account,
+    resident,
     set_title,
 )
 from server_core.reload.browser import open_browser
@@ -102,6 +105,12 @@ class Server:
         if self._pidfile is not None:
             self._pidfile.judge()
         require_syslog(settings.logs, self.origins)
+        for name in ("max_worker_memory", "max_worker_memory_hard"):
+            if getattr(settings.workers, name) and resident(os.getpid()) is None:
+                raise ConfigError(
+                    f"{name} ({self.origins[name]}): this system does not tell what a process has in memory (there is "
+                    "no /proc): leave it out."
+                )
 
     def _check_directory_for_uploads(self) -> None:
         directory = self.settings.limits.tmp_upload_dir
@@ -223,6 +232,8 @@ class Server:
             on_drain=stop_listening,
             on_reopen=lambda: self._make_logs(log),
             on_look=self._look,
+            recycling=Recycling(settings.workers, resident, log),
+            touched=Touch(settings.process.touch_reload).reason,
             autoreload=Autoreload(watch, log) if watch is not None else None,
             develops=settings.profile.develops,
         )

@@ -235,6 +235,33 @@ class Workers:
         help="The largest number of requests that is added to max_requests, at random for each worker, so that they "
         "are not all replaced at once.  It has a meaning only with max_requests.",
     )
+    max_worker_age: float = setting(
+        0.0,
+        duration("0", "8760h"),
+        help="After what time a worker is replaced by a fresh one; 0 means never.  Whatever the reason for a "
+        "replacement, the fresh worker is ready before the old one is told to go, which answers what it has begun; and "
+        "workers are replaced one at a time.",
+    )
+    max_worker_age_jitter: float = setting(
+        0.0,
+        duration("0", "8760h"),
+        help="The longest time that is added to max_worker_age, at random for each worker, so that they do not become "
+        "old together.  It has a meaning only with max_worker_age.",
+    )
+    max_worker_memory: int = setting(
+        0,
+        size("0", "1TB"),
+        help="A worker that has more than this in memory (RSS, as ps shows it: what it shares with others is "
+        "counted too) is replaced by a fresh one, and answers what it has begun; 0 means never.  It is looked at once "
+        "a second, where the system tells (Linux).",
+    )
+    max_worker_memory_hard: int = setting(
+        0,
+        size("0", "1TB"),
+        help="A worker that has more than this in memory is ended at once, with the requests that it has begun, and "
+        "the log has the stacks of its threads; 0 means never.  It protects the machine from a single request that "
+        "takes all memory; give it a good deal more than max_worker_memory.",
+    )
     preload_app: bool = setting(
         True,
         boolean(),
@@ -656,6 +683,14 @@ class Process:
         default_text="unchanged",
         help="The permissions, in octal, that files of the application and the server never get: with 027 others may "
         "not read them.  For the mode of unix sockets see socket_mode.",
+    )
+    touch_reload: tuple[str, ...] = setting(
+        "",
+        list_of(path(), "list of paths"),
+        flags=("--touch-reload",),
+        default_text="none",
+        help="Files that are touched (or made, or replaced) to have the application loaded anew, as HUP does it; they "
+        "are looked at once a second.  It serves those who may write a file and send no signal.",
     )
     pidfile: str | None = setting(
         None,

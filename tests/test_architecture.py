@@ -140,6 +140,8 @@ server_core.arbiter.reports
 server_core.arbiter.boot
 server_core.arbiter.children
 server_core.arbiter.judge
+server_core.arbiter.recycling
+server_core.arbiter.touch
 server_core.arbiter.faults
 server_core.arbiter.autoreload
 server_core.arbiter.renewal

@@ -21,6 +21,7 @@ from server_core.arbiter.faults import Faults, indented
 from server_core.arbiter.judge import ABORT_SECONDS, end_all, judge_imports, kill, why_kill
 from server_core.arbiter.orders import LOADING, Orders
 from server_core.arbiter.plan import SIGNALS, UNUSED_SIGNALS, Desired, Mode, Patience, Phase, next_step
+from server_core.arbiter.recycling import Recycling
 from server_core.arbiter.reports import Message, Reports
 from server_core.errors import AppLoadError, BootError
 from server_core.process import dead_children
@@ -38,7 +39,8 @@ class Arbiter:
     """Keeps ``workers`` workers of the newest good generation alive.
 
     ``make_boot(generation, lifeline, reports, failure)`` says what a forkserver is told.  ``on_ready(generation,
-    stands_in)`` is called whenever a generation has taken over, ``on_look(now)`` at least once a second.  With
+    stands_in)`` is called whenever a generation has taken over, ``on_look(now)`` at least once a second; ``touched()``
+    says as often why the application should be loaded anew, "" if it should not.  With
     ``autoreload`` (development) a first import that fails does not end the server: it waits for a change; and if the
     profile ``develops`` a generation of our own stands in for an application that cannot be loaded, and shows why.
     """
@@ -55,6 +57,8 @@ class Arbiter:
         on_drain: Callable[[], None] = lambda: None,
         on_reopen: Callable[[], None] = lambda: None,
         on_look: Callable[[float], None] = lambda now: None,
+        recycling: Recycling | None = None,
+        touched: Callable[[], str] = lambda: "",
         autoreload: Autoreload | None = None,
         develops: bool = False,
     ) -> None:
@@ -66,6 +70,8 @@ class Arbiter:
         self._on_ready = on_ready
         self._on_drain, self._on_reopen, self._on_look = on_drain, on_reopen, on_look
         self._reopened = -1.0  # when the log files were opened anew
+        self._recycling = recycling
+        self._touched = touched
         self._autoreload = autoreload
         self._develops = develops
         self._signals = SignalPipe([*SIGNALS, *UNUSED_SIGNALS, signal.SIGCHLD])
@@ -321,6 +327,8 @@ class Arbiter:
     def _judge(self, now: float) -> None:
         timeouts = self._timeouts
         judge_imports(self._generations(), now, timeouts, self._log)
+        if self._recycling is not None:
+            self._recycling.look(self._workers.values(), now)
         for worker in list(self._workers.values()):
             if not worker.why_killed:
                 silence = worker.silence(self._scoreboard.read(worker.slot).beat, now, *self._asleep)
@@ -460,6 +468,7 @@ class Arbiter:
     def _keep_house(self, now: float) -> None:
         """Forget old faults when all is well again."""
         self._on_look(now)
+        self._reload_because(self._touched())
         if self._backoff.failures and not self._backoff.until > now and self._current is not None:
             ready = [worker for worker in self._workers.values() if worker.phase is Phase.READY]
             if len(ready) >= self._desired.workers and all(now - each.since > STABLE_SECONDS for each in ready):

@@ -6,7 +6,8 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import random
 
 from server_core.arbiter.boot import Boot, Failure, fresh_interpreter, send_boot, send_fork, spawn
 from server_core.arbiter.plan import Phase, View
@@ -114,6 +115,7 @@ class Worker:
     phase: Phase = Phase.BOOTING
     process: Grandchild | None = None
     tired: bool = False
+    chance: float = field(default_factory=random)  # from 0 to 1, of its own: not all become old at once
     killed: float = 0.0  # when it was first told to die
     why_killed: str = ""
     failure: Failure | None = None  # what it reported when it could not boot

@@ -69,10 +69,24 @@ def threads_need_a_class_with_threads(settings: Settings, origins: dict[str, str
 def jitter_needs_a_limit(settings: Settings, origins: dict[str, str]) -> Settings:
     """A jitter that is added to no limit would do nothing."""
     workers = settings.workers
-    if workers.max_requests_jitter and not workers.max_requests:
+    for limit in ("max_requests", "max_worker_age"):
+        jitter = f"{limit}_jitter"
+        if getattr(workers, jitter) and not getattr(workers, limit):
+            raise ConfigError(
+                f"{jitter} is {getattr(workers, jitter):g} ({origins[jitter]}) but {limit} is 0 ({origins[limit]}): "
+                f"set {limit} too, or leave the jitter out."
+            )
+    return settings
+
+
+def workers_are_replaced_before_they_are_ended(settings: Settings, origins: dict[str, str]) -> Settings:
+    """A hard limit that is reached first would leave the soft one without a meaning."""
+    workers = settings.workers
+    if 0 < workers.max_worker_memory_hard <= workers.max_worker_memory:
         raise ConfigError(
-            f"max_requests_jitter is {workers.max_requests_jitter} ({origins['max_requests_jitter']}) but "
-            f"max_requests is 0 ({origins['max_requests']}): set max_requests too, or leave the jitter out."
+            f"max_worker_memory_hard ({origins['max_worker_memory_hard']}) is not more than max_worker_memory "
+            f"({origins['max_worker_memory']}): a worker would be ended before it could be replaced; give it a good "
+            "deal more."
         )
     return settings
 
@@ -245,6 +259,7 @@ RULES: tuple[Rule, ...] = (
     development_implies,
     threads_need_a_class_with_threads,
     jitter_needs_a_limit,
+    workers_are_replaced_before_they_are_ended,
     parts_of_the_head_fit_into_it,
     hops_need_somebody_who_is_believed,
     proxy_protocol_needs_both_sides,
