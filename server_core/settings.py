@@ -79,6 +79,14 @@ class Application:
         help="The directory to change to before the application is imported.  Modules and relative paths, those of "
         "log files and the pid file too, are looked up from there.",
     )
+    warmup: tuple[str, ...] = setting(
+        "",
+        list_of(matching(r"/[!-+.-~-]*", "path", "PATH", "is no path: write /health"), "list of paths"),
+        default_text="none",
+        help="Pages that each new worker asks its application for before it serves, inside the process: /, /health.  "
+        "One that raises an exception or is answered with a status of 500 or more counts as an application that cannot "
+        "be loaded: a start is refused, and after a reload the old workers serve on.  boot_timeout is their limit.",
+    )
 
 
 @dataclass(frozen=True)

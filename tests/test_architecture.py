@@ -71,6 +71,7 @@ server_core.gateway.loader
 server_core.gateway.tls_hook
 server_core.gateway.environ
 server_core.gateway.mount
+server_core.gateway.warmup
 server_core.gateway.static_files
 server_core.gateway.static
 server_core.gateway.leftovers
@@ -79,6 +80,7 @@ server_core.gateway.interface
 server_core.gateway.calls
 server_core.gateway.asgi
 server_core.gateway.bridge
+server_core.gateway.warmup_asgi
 
 server_core.engine
 server_core.engine.poller

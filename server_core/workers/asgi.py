@@ -22,6 +22,7 @@ def run(post: Post) -> None:
     from server_core.asgi.library import Lifespan, Websockets, configure, new_loop, share_log
     from server_core.asgi.service import Service, run_on
     from server_core.gateway.asgi import ASGI
+    from server_core.gateway.warmup_asgi import warm_up
 
     settings = post.settings
     asgi, paths = settings.asgi, settings.paths
@@ -46,11 +47,17 @@ def run(post: Post) -> None:
         timer = loop.call_later(LONG_SECONDS, tell_long)
         await lifespan.startup()
         timer.cancel()
+        sites = post.sites(concurrent=True)
+        if settings.application.warmup:
+            targets = settings.application.warmup
+            await warm_up(
+                application, sites[0].environ, paths.allowed_hosts, targets, paths.script_name, lifespan.state
+            )
         interface = ASGI(application, paths.script_name, lifespan.state)
         service = Service(
             loop,
             interface,
-            post.sites(concurrent=True),
+            sites,
             settings.limits,
             settings.timeouts,
             settings.proxy,

@@ -298,9 +298,14 @@ class Post:
         access_log = self.access_log()
         paths = settings.paths
         assert self.loaded is not None
+        sites = self.sites(concurrent)
+        if settings.application.warmup:
+            from server_core.gateway.warmup import warm_up  # who needs it
+
+            warm_up(self.loaded.application, sites[0].environ, paths.allowed_hosts, settings.application.warmup)
         engine = make(
             self.loaded.application,
-            self.sites(concurrent),
+            sites,
             settings.limits,
             settings.timeouts,
             settings.proxy,

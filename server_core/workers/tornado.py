@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from server_core.errors import AppLoadError
 from server_core.gateway.interface import speaks_tornado
 from server_core.workers import gthread
 from server_core.workers.post import Post
@@ -33,6 +34,8 @@ def run(post: Post) -> None:
 
     settings = post.settings
     paths = settings.paths
+    if settings.application.warmup:
+        raise AppLoadError("warmup: an application of tornado cannot be asked before it serves: leave the setting out")
     if settings.workers.threads > 1 and post.is_first:
         post.log.info("threads means nothing for an application of tornado: a worker has one, and many requests in it.")
     share_log(post.log)
