@@ -18,6 +18,9 @@ _SLOT_BYTES = 64
 # Of the 32-bit words of a slot: how many connections this worker has, and one more; 0 when it takes none.
 _SLOT_WORDS = _SLOT_BYTES // 4
 _HELD = _SLOT.size // 4
+#: the stages of a server; it only goes on to the next.  Slot 0 is no worker's: the stage is its first word.
+STARTING, SERVING, ENDING = range(3)
+_STAGE = struct.Struct("=I")
 #: a worker compares itself with no more slots than that, because it does so often
 MOST_COMPARED = 16
 
@@ -59,6 +62,15 @@ class Scoreboard:
         self.descriptor = descriptor
         self.slots = slots
         self._memory = mmap.mmap(descriptor, slots * _SLOT_BYTES)
+
+    @property
+    def stage(self) -> int:
+        """That of the whole server, as the arbiter has told."""
+        return int(_STAGE.unpack_from(self._memory)[0])
+
+    def advance(self, stage: int) -> None:
+        """The server is at that stage at least; by the arbiter."""
+        _STAGE.pack_into(self._memory, 0, max(stage, self.stage))
 
     def write(self, slot: int, score: Score) -> None:
         """Fill a slot; by its worker, or by the arbiter before that worker exists."""

@@ -43,7 +43,7 @@ from server_core.process import (
 from server_core.reload.browser import open_browser
 from server_core.reload.standin import stand_in
 from server_core.reload.watch import Wanted, Watch, wanted
-from server_core.scoreboard import Scoreboard
+from server_core.scoreboard import ENDING, SERVING, Scoreboard
 from server_core.settings import Settings
 from server_core.shelf import Shelf
 from server_core.tls import judge
@@ -217,7 +217,12 @@ class Server:
             boot = self._boot(generation, listeners, scoreboard, lifeline, reports)
             return boot if failure is None else stand_in(boot, failure)
 
+        def serves(generation: int, stands_in: bool) -> None:
+            scoreboard.advance(SERVING)
+            self._tell_ready(generation, stands_in, listeners, log)
+
         def stop_listening() -> None:
+            scoreboard.advance(ENDING)
             # New clients are refused as soon as the last worker has taken all that queued before.
             for listener in listeners:
                 listener.socket.close()
@@ -228,7 +233,7 @@ class Server:
             scoreboard,
             log,
             make_boot,
-            on_ready=lambda generation, stands_in: self._tell_ready(generation, stands_in, listeners, log),
+            on_ready=serves,
             on_drain=stop_listening,
             on_reopen=lambda: self._make_logs(log),
             on_look=self._look,

@@ -170,6 +170,25 @@ class Paths:
         help="Answer requests for other hosts than allowed_hosts with 400 before their body is read and before the "
         "application sees them.  What counts is the Host field: leave it off where a proxy puts another host there.",
     )
+    health_path: tuple[str, ...] = setting(
+        "",
+        list_of(
+            matching(
+                r"/[!$&'()*+.:;=@_~/0-9A-Za-z-]*",
+                "path",
+                "PATH",
+                "is no path for probes: write /-/live (letters, digits and marks, without %, ? and #)",
+            ),
+            "list of two paths",
+        ),
+        default_text="none: the application answers all paths",
+        help="Two paths, as in /-/live,/-/ready, at which the server itself answers GET and HEAD, for the probes of "
+        "Kubernetes and load balancers.  The first says 200 as soon as a worker hears it.  The second says 200, or 503 "
+        "and why: while the server starts, from the moment on at which it is told to end, and when the probe found no "
+        "worker free for more than 2 seconds (which is known for TCP on Linux).  They begin at the root, whatever "
+        "script_name is, and are answered on all addresses, whatever the Host (check_hosts).  They are not in the "
+        "access log and do not count for max_requests.  Like any request they wait for a thread that is free.",
+    )
 
 
 @dataclass(frozen=True)

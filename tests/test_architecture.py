@@ -90,10 +90,12 @@ server_core.engine.outbox
 server_core.engine.site
 server_core.engine.outlet
 server_core.engine.proxies
+server_core.engine.screen
 server_core.engine.connection
 server_core.engine.transport
 server_core.engine.peer
 server_core.engine.redirect
+server_core.engine.screened
 server_core.engine.secure
 server_core.engine.clients
 server_core.engine.acceptor
@@ -108,6 +110,7 @@ server_core.asgi
 server_core.asgi.outlet
 server_core.asgi.secure
 server_core.asgi.connection
+server_core.asgi.screened
 server_core.asgi.greeting
 server_core.asgi.service
 server_core.asgi.library

@@ -12,6 +12,7 @@ from time import monotonic, perf_counter, time
 from typing import TYPE_CHECKING, Any
 
 from server_core.asgi.outlet import ANSWER, CLOSED, HEAD, LINGER, LINGER_SILENCE, REST, Outlet
+from server_core.engine.connection import LONGEST_WAIT, NOTHING_TOLD, PATIENCE_SECONDS, STEPS_AT_ONCE
 from server_core.engine.outbox import unread
 from server_core.engine.site import Site
 from server_core.errors import ProtocolError
@@ -19,7 +20,6 @@ from server_core.exchange import Exchange, exchange_of
 from server_core.gateway.calls import Answer, Call
 from server_core.gateway.environ import Request
 from server_core.http.guard import Guard, Heard
-from server_core.http.location import redirection
 from server_core.http.pages import error_page
 from server_core.http.response import CONTINUE
 
@@ -30,15 +30,6 @@ if TYPE_CHECKING:
 AHEAD = 65536
 #: so much of a body that the application has not read is read to its end, to keep the connection
 MOST_REST = 65536
-#: how many parts of chunks are read before other clients have their turn: a chunk may have a single byte
-STEPS_AT_ONCE = 300
-#: a client that has sent no request yet, or not all of one, is not closed before for the sake of others
-PATIENCE_SECONDS = 1.0
-#: in seconds, longer than anybody can have been waited for
-LONGEST_WAIT = 1e9
-
-#: what the access log has of a request that could not be read
-NOTHING_TOLD: Mapping[str, str] = {"REQUEST_METHOD": "-", "RAW_URI": "-", "SERVER_PROTOCOL": "-"}
 
 
 class Connection(Outlet):
@@ -54,6 +45,9 @@ class Connection(Outlet):
             "_scheme _server _site _started _target _trusted _wait_began _waited requests"
         ).split()
     )
+
+    #: are there requests that are no application's?
+    screens = False
 
     def __init__(
         self,
@@ -72,7 +66,8 @@ class Connection(Outlet):
         self._port = port
         self._scheme = scheme
         self._trusted = service.proxies.exist and service.proxies.trusts(address)
-        self._guard = Guard(service.limits, service.head_limits, service.hosts)
+        probes = service.screen.paths if service.screen is not None else ()
+        self._guard = Guard(service.limits, service.head_limits, service.hosts, probes)
         self._call: Call | None = None
         self._paused = False  # we do not read
         self._comes_back = False  # ``_go_on`` will be called
@@ -154,9 +149,8 @@ class Connection(Outlet):
                 self._know(heard)
             elif heard.target is not self._target:
                 self._aim(heard)
-            if self._site.redirect_port:
-                host = heard.fields.get("HTTP_HOST", "")
-                raise redirection(heard.method, heard.minor > 0, host, heard.target, self._site.redirect_port)
+            if self.screens and self._is_answered(heard):
+                return
             is_websocket = self._service.websockets and heard.asks_for_websocket()
         except ProtocolError as error:
             self._refuse(error, guard.told)
@@ -168,6 +162,10 @@ class Connection(Outlet):
             self._service.open_websocket(self, heard, self._known, self._request.template)
         else:
             self._begin(heard)
+
+    def _is_answered(self, heard: Heard) -> bool:
+        """Has this request, which is no application's, been answered?  Raises ProtocolError to refuse it."""
+        return False
 
     def _know(self, heard: Heard) -> None:
         """Make of a head what all its requests have in common.  Raises ProtocolError for a proxy's contradiction."""

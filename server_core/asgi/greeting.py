@@ -9,7 +9,7 @@ import socket
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from server_core.asgi.connection import PATIENCE_SECONDS
+from server_core.engine.connection import PATIENCE_SECONDS
 from server_core.engine.site import Site
 from server_core.errors import ProtocolError
 from server_core.http.fields import combine

@@ -20,8 +20,10 @@ from typing import Any
 from server_core.asgi.connection import Connection
 from server_core.asgi.greeting import Greeting
 from server_core.asgi.outlet import LINGER_SECONDS, Outlet
+from server_core.asgi.screened import Screened
 from server_core.asgi.secure import Secure
 from server_core.engine.proxies import Proxies
+from server_core.engine.screen import Screen
 from server_core.engine.site import Site
 from server_core.exchange import Exchange
 from server_core.gateway.calls import Answer, Call, Interface, Upgrades
@@ -99,6 +101,7 @@ class Service:
         hosts: tuple[str, ...] = (),
         worker_connections: int = 0,
         share: Share | None = None,
+        screen: Screen | None = None,
         record: Callable[[Exchange], None] | None = None,
         flush: Callable[[], None] | None = None,
         beat: Callable[[], None] = lambda: None,
@@ -112,6 +115,7 @@ class Service:
         self.timeouts = timeouts
         self.proxies = Proxies(proxy, log)
         self.hosts = hosts
+        self.screen = screen
         self.log = log
         self.record = record
         self.server_lines = ServerLines(server.encode("ascii") if server else b"")
@@ -268,7 +272,8 @@ class Service:
         deadline: float = 0.0,
     ) -> None:
         """HTTP begins on a connection; or TLS first.  ``deadline`` is that of its first head, if it has one already."""
-        connection = Connection(self, sock, address, port, scheme, site, is_wanted)
+        kind = Screened if self.screen is not None or site.redirect_port else Connection
+        connection = kind(self, sock, address, port, scheme, site, is_wanted)
         self._beginning.add(connection)
         if deadline:
             connection.deadline = deadline

@@ -141,6 +141,17 @@ def hosts_are_checked_against_a_list(settings: Settings, origins: dict[str, str]
     return settings
 
 
+def probes_have_two_paths(settings: Settings, origins: dict[str, str]) -> Settings:
+    """Live and ready are two questions: who asks one of them for the other restarts a server that is only busy."""
+    paths = settings.paths.health_path
+    if paths and (len(paths) != 2 or paths[0] == paths[1]):
+        raise ConfigError(
+            f"health_path is {','.join(paths)} ({origins['health_path']}) but takes two different paths: first the one "
+            "that says that the server lives, then the one that says whether it is ready, as in /-/live,/-/ready."
+        )
+    return settings
+
+
 def a_pid_file_is_no_port(settings: Settings, origins: dict[str, str]) -> Settings:
     """In `flask run` -p is the port."""
     pidfile = settings.process.pidfile
@@ -264,6 +275,7 @@ RULES: tuple[Rule, ...] = (
     hops_need_somebody_who_is_believed,
     proxy_protocol_needs_both_sides,
     hosts_are_checked_against_a_list,
+    probes_have_two_paths,
     a_pid_file_is_no_port,
     a_certificate_of_its_own_is_for_development,
     a_key_needs_its_certificate,

@@ -247,7 +247,12 @@ class Connection(Outlet):
             method, target, minor, block, end = head
             fields = combine(split_block(block, engine.head_limits))
             path, query, keep_alive, length, expects = admit(method, target, minor, fields)
-            if engine.hosts and "HTTP_HOST" in fields and not host_is_allowed(fields["HTTP_HOST"], engine.hosts):
+            if (
+                engine.hosts
+                and "HTTP_HOST" in fields
+                and not host_is_allowed(fields["HTTP_HOST"], engine.hosts)
+                and not (engine.screen is not None and engine.screen.asks(method, path))
+            ):
                 raise ProtocolError(400, "a host that is not allowed (check_hosts)")
             body = begin_body(length, engine.limits) if length else None
             client = engine.proxies.client(fields, self._address, self._port, self._scheme, self._trusted)

@@ -24,6 +24,7 @@ from server_core.engine.outbox import Outbox, Wait
 from server_core.engine.outlet import LINGER_SECONDS, Outlet
 from server_core.engine.poller import HANGUP, READABLE, Events, Poller
 from server_core.engine.proxies import Proxies
+from server_core.engine.screen import Screen
 from server_core.engine.site import Site
 from server_core.exchange import Exchange
 from server_core.gateway.wsgi import ServerLines, WSGIApplication
@@ -51,7 +52,8 @@ class Engine(ABC):
     """Accepts connections on ``sites``, serves them with ``application`` until told to ``drain`` or ``stop``.
 
     ``exclusive`` is the acceptor's; ``alone`` says that one thread does it all, which then gives the sign of life.
-    ``hosts`` are those that requests may name (empty: every one).  ``connect`` makes the connections.
+    ``hosts`` are those that requests may name (empty: every one).  ``connect`` makes the connections, which ask
+    ``screen``, if there is one, about requests that are no application's.
     ``record`` is told of every exchange (None: nobody wants to know), ``turn_ended`` is called when answers have been
     sent, ``beat`` about once a second while requests can be served, ``limit_reached`` once after ``max_requests``.
     """
@@ -71,6 +73,7 @@ class Engine(ABC):
         hosts: tuple[str, ...] = (),
         worker_connections: int = 0,
         share: Share | None = None,
+        screen: Screen | None = None,
         record: Callable[[Exchange], None] | None = None,
         turn_ended: Callable[[], None] | None = None,
         beat: Callable[[], None] = lambda: None,
@@ -87,6 +90,7 @@ class Engine(ABC):
         self.proxies = Proxies(proxy, log)
         self.server_lines = ServerLines(server.encode("ascii") if server else b"")
         self.hosts = hosts
+        self.screen = screen
         self.keeps_alive = timeouts.keepalive > 0
         self.most_requests = limits.keepalive_requests or inf
         self.linger_seconds = LINGER_SECONDS

@@ -49,6 +49,9 @@ class Stream(Protocol):
     def setsockopt(self, level: int, name: int, value: bytes, /) -> None:
         """Change the socket."""
 
+    def getsockopt(self, level: int, name: int, length: int, /) -> bytes:
+        """Ask about the socket."""
+
     def shutdown(self, how: int, /) -> None:
         """End one or both directions of the socket."""
 

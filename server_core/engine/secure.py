@@ -15,6 +15,7 @@ from server_core.engine.outlet import ANSWER, NOTHING, PROXY, WRITE
 from server_core.engine.peer import told_by
 from server_core.engine.poller import HANGUP
 from server_core.engine.redirect import Redirecting
+from server_core.engine.screened import Screened, ScreenedRedirecting
 from server_core.engine.site import Site
 from server_core.engine.transport import FAILED, SENT_AT_ONCE, NotTLS, Transport, said_by_openssl
 from server_core.errors import ProtocolError
@@ -181,11 +182,18 @@ class SecureConnection(Connection):
         return True
 
 
+class ScreenedSecure(Screened, SecureConnection):
+    """One whose requests are screened."""
+
+    __slots__ = ()
+
+
 def connect(engine: Engine, sock: socket.socket, address: str, port: str, site: Site, now: float) -> Connection:
     """A connection of the kind that its site wants."""
-    kind = Connection
+    screened = engine.screen is not None
+    kind = Screened if screened else Connection
     if site.tls is not None:
-        kind = SecureConnection
+        kind = ScreenedSecure if screened else SecureConnection
     elif site.redirect_port:
-        kind = Redirecting
+        kind = ScreenedRedirecting if screened else Redirecting
     return kind(engine, sock, address, port, site, now)

@@ -54,7 +54,7 @@ class Transport:
     __slots__ = tuple(
         (
             "_begun _ended _incoming _left _look_again _more _outgoing _owed _parted _pending _raw _read "
-            "_socket _write fileno hung_up setsockopt shutdown tls"
+            "_socket _write fileno getsockopt hung_up setsockopt shutdown tls"
         ).split()
     )
 
@@ -64,6 +64,7 @@ class Transport:
         self._socket = sock
         self.fileno = sock.fileno
         self.setsockopt = sock.setsockopt
+        self.getsockopt = sock.getsockopt
         self.shutdown = sock.shutdown  # of the socket alone: any thread may call it
         self._look_again = look_again
         self._incoming, self._outgoing = MemoryBIO(), MemoryBIO()

@@ -91,13 +91,17 @@ class Guard:
     ``told`` is what is known of the request that a ProtocolError was raised for: a part of its environ.
     """
 
-    __slots__ = tuple("_body _buffer _head_limits _heard _hosts _last _limits _repeat _seen told whole".split())
+    __slots__ = tuple("_body _buffer _head_limits _heard _hosts _last _limits _probes _repeat _seen told whole".split())
 
-    def __init__(self, limits: Limits, head_limits: HeadLimits, hosts: tuple[str, ...] = ()) -> None:
-        """``hosts`` are those for which requests may come, none for all (check_hosts)."""
+    def __init__(
+        self, limits: Limits, head_limits: HeadLimits, hosts: tuple[str, ...] = (), probes: tuple[str, ...] = ()
+    ) -> None:
+        """``hosts`` are those for which requests may come, none for all (check_hosts); ``probes`` are paths at which
+        GET and HEAD may name any."""
         self._limits = limits
         self._head_limits = head_limits
         self._hosts = hosts
+        self._probes = probes
         self._buffer = bytearray()
         self._seen = False  # the buffer was parsed already: only more bytes can make it whole
         self._body: Body | None = None
@@ -166,8 +170,11 @@ class Guard:
             "SERVER_PROTOCOL": f"HTTP/1.{minor}",
         }
         heard = Heard(method, target, minor, lines, fields)
+        is_model = True
         if self._hosts and "HTTP_HOST" in fields and not host_is_allowed(fields["HTTP_HOST"], self._hosts):
-            raise ProtocolError(400, "a host that is not allowed (check_hosts)")
+            if heard.path not in self._probes or method not in ("GET", "HEAD"):
+                raise ProtocolError(400, "a host that is not allowed (check_hosts)")
+            is_model = False
         if heard.length:
             self._body = begin_body(heard.length, self._limits)
             self.whole = False
@@ -176,7 +183,7 @@ class Guard:
             del self._buffer[:end]
         elif end < len(text):
             self._buffer += data[end:]
-        elif not heard.length and heard.path == target.partition("?")[0]:  # an absolute target changes a field
+        elif is_model and not heard.length and heard.path == target.partition("?")[0]:  # absolute ones change a field
             self._last, self._heard = data, heard
             self._repeat = repeat_of(data, method, target, limits)
         return heard

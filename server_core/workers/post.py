@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Protocol, TextIO, TypeVar
 from server_core import __version__
 from server_core.access_log import AccessLog
 from server_core.engine.connection import Connection
+from server_core.engine.screen import Screen
+from server_core.engine.screened import Screened
 from server_core.engine.site import Site
 from server_core.errors import AppLoadError
 from server_core.gateway import interface
@@ -269,6 +271,11 @@ class Post:
         """Ask the arbiter to replace this worker, because it has answered as many requests as it should."""
         report(self.reports, recycle=self.settings.workers.max_requests)
 
+    def screen(self) -> Screen | None:
+        """Which requests are no application's; None when all are."""
+        paths = self.settings.paths.health_path
+        return Screen(paths, lambda: self.scoreboard.stage) if paths else None
+
     def sites(self, concurrent: bool) -> list[Site]:
         """The listening sockets, with what all requests on each of them have in common."""
         multiprocess = self.settings.workers.workers > 1
@@ -314,6 +321,7 @@ class Post:
             hosts=paths.allowed_hosts if paths.check_hosts else (),
             worker_connections=self.connections(),
             share=self.scoreboard.share(self.slot),
+            screen=self.screen(),
             record=access_log.record if access_log else None,
             turn_ended=access_log.flush if access_log else None,
             beat=beat,
@@ -326,7 +334,7 @@ class Post:
 
     def _connect(self) -> Callable[..., Connection]:
         if not any(listener.tls for listener in self.listeners):
-            return Connection
+            return Connection if self.screen() is None else Screened
         from server_core.engine.secure import connect  # not without need: ssl costs 4 MB
 
         return connect

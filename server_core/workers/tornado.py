@@ -58,6 +58,7 @@ def run(post: Post) -> None:
             hosts=paths.allowed_hosts if paths.check_hosts else (),
             worker_connections=post.connections(),
             share=post.scoreboard.share(post.slot),
+            screen=post.screen(),
             record=access_log.record if access_log else None,
             flush=access_log.flush if access_log else None,
             beat=post.beat,

@@ -18,15 +18,20 @@ from typing import Any
 
 import pytest
 
+from server_core.engine.screen import Screen
+from server_core.engine.screened import Screened
 from server_core.engine.site import Site
 from server_core.engine.threaded import ThreadedEngine
 from server_core.gateway.environ import base_environ
+from server_core.scoreboard import SERVING
 from server_core.settings import Limits, Proxy, Timeouts
 
 #: calls of functions in Python (the application is one of them), and of functions in C, for one request on a kept
 #: connection: one that differs in its target from the one before, and one that does not
 NEW_TARGET = (16, 32)
 SAME_TARGET = (14, 24)
+#: what is added where the server answers probes (health_path): one step more, and the question whether this is one
+SCREENED = (2, 0)
 #: what each of them costs the system: one recv, one send, and an epoll_wait that is shared by all that are ready
 SYSTEM_CALLS = {"recv": 1, "send": 1, "poll": 1}
 
@@ -40,7 +45,13 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[byt
 
 
 @pytest.fixture
-def counted() -> Iterator[tuple[socket.socket, Counter[str]]]:
+def screened() -> bool:
+    """Is any setting used that has requests screened?"""
+    return False
+
+
+@pytest.fixture
+def counted(screened: bool) -> Iterator[tuple[socket.socket, Counter[str]]]:
     """A client's connection to an engine, and what that engine's thread calls while the counter's "on" is set."""
     calls: Counter[str] = Counter()
 
@@ -56,7 +67,8 @@ def counted() -> Iterator[tuple[socket.socket, Counter[str]]]:
     listener.setblocking(False)
     environ = base_environ("shop", "80", "x", multithread=False, multiprocess=False, errors=sys.stderr)
     log = logging.Logger("silent")
-    engine = ThreadedEngine(1, app, [Site(listener, environ)], Limits(), Timeouts(), Proxy(), log)
+    more = {"screen": Screen(("/live", "/ready"), lambda: SERVING), "connect": Screened} if screened else {}
+    engine = ThreadedEngine(1, app, [Site(listener, environ)], Limits(), Timeouts(), Proxy(), log, **more)
 
     def serve() -> None:
         sys.setprofile(count)
@@ -80,7 +92,14 @@ def ask(client: socket.socket, number: int) -> None:
         answer += client.recv(4096)
 
 
-@pytest.mark.parametrize(("same", "budget"), [(False, NEW_TARGET), (True, SAME_TARGET)])
+@pytest.mark.parametrize(
+    ("screened", "same", "budget"),
+    [
+        (False, False, NEW_TARGET),
+        (False, True, SAME_TARGET),
+        (True, True, (SAME_TARGET[0] + SCREENED[0], SAME_TARGET[1] + SCREENED[1])),
+    ],
+)
 def test_a_request_costs_no_more_than_its_budget(
     counted: tuple[socket.socket, Counter[str]], same: bool, budget: tuple[int, int]
 ):

@@ -181,3 +181,16 @@ def test_what_follows_a_head_is_kept_for_another_protocol():
     assert asked.rest() == b"\x81\x00"
     assert asked.held == 0
     assert spelt("GET", "/", heard.headers()[:1]) == b"GET / HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+def test_a_probe_may_name_any_host_and_is_no_model_for_other_requests():
+    found = Limits()
+    reader = Guard(found, HeadLimits(found), ("shop.example",), ("/live",))
+    for _ in range(2):
+        heard = reader.head(GET % b"live")
+        assert heard is not None
+        assert heard.path == "/live"
+    with pytest.raises(ProtocolError):
+        reader.head(GET % b"alive")
+    with pytest.raises(ProtocolError):
+        reader.head(b"POST /live HTTP/1.1\r\nHost: a\r\n\r\n")
