@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -127,13 +129,22 @@ def test_ready_stays_true_during_a_reload(start: Start):
     assert seen == {200}
 
 
+def sockets_of(pid: int) -> int:
+    links = []
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            links.append(os.readlink(link))
+    return sum(link.startswith("socket:") for link in links)
+
+
 def test_a_server_that_ends_says_so_on_connections_that_are_still_there(start: Start, spin: Spin, at_once: int):
     server = start()
     with Wire(server) as wire:
         assert wire.get("/-/ready").reply().status == 200
         spin.begin(server, 1)
+        before = sockets_of(server.pid)
         server.signal(signal.SIGTERM)
-        server.read_until("Received SIGTERM")
+        eventually(lambda: sockets_of(server.pid) < before)  # the arbiter listens no more
         wire.get("/-/ready")
         spin.end()
         reply = wire.reply()
