@@ -288,6 +288,7 @@ class Arbiter:
 
     def _worker_died(self, worker: Worker, status: int | None) -> None:
         del self._workers[worker.slot]
+        answered = self._scoreboard.read(worker.slot).requests
         self._scoreboard.clear(worker.slot)
         for message in worker.reports.read():
             self._hear_worker(worker, message)
@@ -315,12 +316,7 @@ class Arbiter:
         pause = self._backoff.failed(now)
         if lived_well:
             self._backoff.until = pause = 0.0
-        self._faults.tell(
-            f"Worker {worker.slot} (pid {worker.pid}) was lost: {sentence}",
-            details,
-            (sentence if worker.failure else describe_status(status), details if worker.failure else ""),
-            f"A new one starts in {pause:g}s." if pause else "A new one starts.",
-        )
+        self._faults.tell_lost(worker, failure, describe_status(status), pause, worker.life(now, answered))
 
     # -- judge: who has been silent or slow for too long
 

@@ -138,6 +138,13 @@ class Worker:
             self.heard = (beat, asleep_before)
         return now - beat - (asleep - self.heard[1])
 
+    def life(self, now: float, answered: int) -> str:
+        """What is said of it when it is lost: " It had served for ...", or "" if it never did; its account of what it
+        has ``answered`` is from its last sign of life."""
+        if self.phase is not Phase.READY:
+            return ""
+        return f" It had served for {now - self.since:.0f}s and answered {answered} requests or a few more."
+
     def leave(self, now: float, number: signal.Signals = signal.SIGTERM) -> None:
         """Tell it to go."""
         if self.phase is not Phase.LEAVING:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from logging import Logger
 
+from server_core.arbiter.boot import Failure
+from server_core.arbiter.children import Worker
 from server_core.arbiter.plan import Backoff
 
 
@@ -27,6 +29,16 @@ class Faults:
             self._log.error("%s (the same error as before, failure %d). %s", sentence, self.backoff.failures, then)
         else:
             self._log.error("%s. %s%s", sentence, then, indented(details))
+
+    def tell_lost(self, worker: Worker, failure: Failure, status: str, pause: float, life: str) -> None:
+        """A worker that should live is dead; ``status`` is what is the same whenever it dies so, ``pause`` in seconds
+        until there is a new one, ``life`` what else is known of it."""
+        self.tell(
+            f"Worker {worker.slot} (pid {worker.pid}) was lost: {failure.sentence}",
+            failure.details,
+            (failure.sentence, failure.details) if worker.failure else (status, ""),
+            (f"A new one starts in {pause:g}s." if pause else "A new one starts.") + life,
+        )
 
     def tell_finding(self, text: str) -> None:
         """What an inspection has found, once however many generations and workers say it."""
